@@ -1,0 +1,1 @@
+//! Identities, tokens, accounts and deployments.

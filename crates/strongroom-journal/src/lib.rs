@@ -1,0 +1,1 @@
+//! Durable append and a C2SP transparency log.

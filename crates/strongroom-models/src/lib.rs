@@ -1,0 +1,1 @@
+//! Engines that answer: upstream servers and a built-in model.

@@ -1,0 +1,1 @@
+//! The second reader: proves what the stored bytes are.

@@ -1,0 +1,1 @@
+//! The OpenAI and Azure OpenAI data plane.

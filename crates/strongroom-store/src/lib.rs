@@ -1,0 +1,1 @@
+//! Sealed records and blobs under leased keys.

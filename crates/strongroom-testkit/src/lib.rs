@@ -1,0 +1,1 @@
+//! A whole system on port 0 for tests and benches.

@@ -1,0 +1,1 @@
+//! The embedded Key Vault and the client for any Key Vault.
