@@ -1,0 +1,175 @@
+//! The journal as its users hold it: one writer thread, many appenders, receipts.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+use crate::error::JournalError;
+use crate::limits::{GROUP_LENGTH, MAX_ENTRY_BYTES, MAX_READ, QUEUE_LENGTH};
+use crate::note::{SigningKey, VerifyingKey};
+use crate::tiles::{FileNodes, Tiles, read_entries};
+use crate::tree::{Hash, consistency_proof, inclusion_proof, range_root};
+
+/// An open journal. Clones share it; the last one closes it.
+#[derive(Clone)]
+pub struct Journal {
+    shared: Arc<Shared>,
+    queue: SyncSender<Unit>,
+}
+
+struct Shared {
+    folder: PathBuf,
+    key: SigningKey,
+    tiles: Mutex<Tiles>,
+    durable: AtomicU64,
+}
+
+struct Unit {
+    entry: Vec<u8>,
+    done: oneshot::Sender<Result<u64, JournalError>>,
+}
+
+/// Resolves when the entry is durable. Dropping it does not take the append back.
+pub struct Receipt(oneshot::Receiver<Result<u64, JournalError>>);
+
+impl Receipt {
+    /// Waits until the entry is on disk and returns its index.
+    pub async fn durable(self) -> Result<u64, JournalError> {
+        self.0.await.unwrap_or(Err(JournalError::Closed))
+    }
+
+    /// The same for a thread that may block. Must not be called from within an async runtime.
+    pub fn wait(self) -> Result<u64, JournalError> {
+        self.0.blocking_recv().unwrap_or(Err(JournalError::Closed))
+    }
+}
+
+impl Journal {
+    /// Opens the journal in `folder`, or begins one there. Whoever opens it must be its only writer.
+    pub fn open(folder: &Path, key: SigningKey) -> Result<Self, JournalError> {
+        let tiles = Tiles::open(folder)?;
+        let durable = AtomicU64::new(tiles.size());
+        let shared = Arc::new(Shared {
+            folder: folder.to_owned(),
+            key,
+            tiles: Mutex::new(tiles),
+            durable,
+        });
+        let (queue, units) = sync_channel(QUEUE_LENGTH);
+        let writer = Arc::clone(&shared);
+        thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || write_groups(&writer, &units))?;
+        Ok(Self { shared, queue })
+    }
+
+    /// Queues an entry. It counts as journalled once the receipt says so.
+    pub fn append(&self, entry: Vec<u8>) -> Result<Receipt, JournalError> {
+        if entry.is_empty() || entry.len() > MAX_ENTRY_BYTES {
+            return Err(JournalError::EntrySize { bytes: entry.len() });
+        }
+        let (done, receipt) = oneshot::channel();
+        match self.queue.try_send(Unit { entry, done }) {
+            Ok(()) => Ok(Receipt(receipt)),
+            Err(TrySendError::Full(_)) => Err(JournalError::Busy),
+            Err(TrySendError::Disconnected(_)) => Err(JournalError::Closed),
+        }
+    }
+
+    /// Number of durable entries.
+    pub fn size(&self) -> u64 {
+        self.shared.durable.load(Ordering::Acquire)
+    }
+
+    /// The durable entries `start .. end`, at most 65,536 at once.
+    pub fn read(&self, start: u64, end: u64) -> Result<Vec<Vec<u8>>, JournalError> {
+        let size = self.size();
+        if start > end || end > size || end - start > MAX_READ {
+            return Err(JournalError::OutOfRange { size });
+        }
+        read_entries(&self.shared.folder, size, start, end)
+    }
+
+    /// Signs the present tree head and writes it, with the partial tiles that it needs, into the folder.
+    pub fn checkpoint(&self) -> Result<String, JournalError> {
+        let tiles = self.shared.tiles();
+        let size = tiles.size();
+        let root = range_root(&FileNodes { tiles: &tiles }, 0, size)?;
+        let note = self.shared.key.sign(size, &root);
+        tiles.publish(&note)?;
+        Ok(note)
+    }
+
+    /// The proof that entry `index` is in the tree of `size` entries.
+    pub fn inclusion_proof(&self, index: u64, size: u64) -> Result<Vec<Hash>, JournalError> {
+        let tiles = self.shared.tiles();
+        if size > tiles.size() || index >= size {
+            return Err(JournalError::OutOfRange { size: tiles.size() });
+        }
+        inclusion_proof(&FileNodes { tiles: &tiles }, index, size)
+    }
+
+    /// The proof that the tree of `old` entries is a prefix of the one of `new` entries.
+    pub fn consistency_proof(&self, old: u64, new: u64) -> Result<Vec<Hash>, JournalError> {
+        let tiles = self.shared.tiles();
+        if new > tiles.size() || old > new {
+            return Err(JournalError::OutOfRange { size: tiles.size() });
+        }
+        consistency_proof(&FileNodes { tiles: &tiles }, old, new)
+    }
+
+    /// The public key that checkpoints of this journal verify with.
+    pub fn verifying_key(&self) -> VerifyingKey {
+        self.shared.key.verifying_key()
+    }
+}
+
+impl Shared {
+    fn tiles(&self) -> std::sync::MutexGuard<'_, Tiles> {
+        self.tiles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes what waits, up to a group, and makes it durable with one synchronisation. Ends with the last `Journal`,
+/// or at the first failure of the disk: a journal that cannot write must not seem to.
+fn write_groups(shared: &Shared, units: &Receiver<Unit>) {
+    let mut failed = false;
+    while let Ok(first) = units.recv() {
+        let mut group = vec![first];
+        group.extend(units.try_iter().take(GROUP_LENGTH - 1));
+        while !failed && !group.is_empty() {
+            failed = !write_some(shared, &mut group);
+        }
+        group
+            .drain(..)
+            .for_each(|unit| answer(unit, Err(JournalError::Closed)));
+        if failed {
+            return;
+        }
+    }
+}
+
+/// Writes as many units of the group as the head has room for and answers them. False when the disk failed.
+fn write_some(shared: &Shared, group: &mut Vec<Unit>) -> bool {
+    let mut tiles = shared.tiles();
+    let units: Vec<Unit> = group.drain(..tiles.room().min(group.len())).collect();
+    let first = tiles.size();
+    let result = tiles.append(units.iter().map(|unit| unit.entry.as_slice()));
+    shared.durable.store(tiles.size(), Ordering::Release);
+    drop(tiles);
+    let failed = result.err();
+    for (index, unit) in (first..).zip(units) {
+        let error = failed.as_ref().map(|_| JournalError::Closed);
+        answer(unit, error.map_or(Ok(index), Err));
+    }
+    failed.is_none()
+}
+
+fn answer(unit: Unit, result: Result<u64, JournalError>) {
+    // Whoever does not wait for the receipt has dropped it.
+    let _ = unit.done.send(result);
+}
