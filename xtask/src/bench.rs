@@ -1,0 +1,115 @@
+//! Benches in release, and `docs/performance.md` from what they print.
+//!
+//! Each bench is a program that prints one JSON object a line: `name`, `value`, `unit`, and where it has one `ratio`,
+//! `goal` (a number that the ratio or value is held against) and `better` ("higher" or "lower").
+
+use std::fmt::Write;
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::run::{self, Outcome};
+
+/// The benches, in the order of the report: package, bench, heading.
+const BENCHES: &[(&str, &str, &str)] = &[
+    ("strongroom-seal", "throughput", "Sealing and opening"),
+    ("strongroom-store", "records", "Records, rotation and rekey"),
+    ("strongroom-testkit", "system", "The whole system"),
+];
+
+const HEAD: &str = "\
+# Performance
+
+Written by `cargo xtask bench-report`. Every ratio compares two things measured in the same run on the same machine; a
+rate without its ratio says more about the machine than about Strongroom. Goals are those of the project's plan.
+";
+
+/// Runs all benches and writes the report; a bench that cannot run is a failure, a missed goal is only shown.
+pub(crate) fn report() -> Outcome {
+    let mut text = String::from(HEAD);
+    let machine = machine();
+    let _ = write!(text, "\nMachine: {machine}.\n");
+    for (package, bench, heading) in BENCHES {
+        run::say(&format!("-- {package} {bench}"));
+        let arguments = [
+            "bench",
+            "--quiet",
+            "--locked",
+            "--package",
+            package,
+            "--bench",
+            bench,
+        ];
+        let lines = run::output(Command::new("cargo").args(arguments).current_dir(run::root()))?;
+        let _ = write!(
+            text,
+            "\n## {heading}\n\n| Measure | Value | Ratio | Goal | Met |\n| --- | --- | --- | --- | --- |\n"
+        );
+        for line in lines.lines().filter(|line| line.starts_with('{')) {
+            let measure: Value =
+                serde_json::from_str(line).map_err(|error| format!("{bench}: {error}: {line}"))?;
+            text.push_str(&row(&measure));
+        }
+    }
+    fs::write(run::root().join("docs/performance.md"), text)
+        .map_err(|error| format!("docs/performance.md: {error}"))
+}
+
+fn row(measure: &Value) -> String {
+    let name = measure.get("name").and_then(Value::as_str).unwrap_or("?");
+    let unit = measure.get("unit").and_then(Value::as_str).unwrap_or_default();
+    let number = |key: &str| measure.get(key).and_then(Value::as_f64);
+    let lower = measure.get("better").and_then(Value::as_str) == Some("lower");
+    let shown = |value: Option<f64>| value.map_or_else(String::new, plain);
+    let held = number("ratio").or(number("value"));
+    let met = match (held, number("goal")) {
+        (Some(held), Some(goal)) if (lower && held <= goal) || (!lower && held >= goal) => "yes",
+        (Some(_), Some(_)) => "**no**",
+        _ => "",
+    };
+    let goal = number("goal").map_or_else(String::new, |goal| {
+        format!("{} {}", if lower { "≤" } else { "≥" }, plain(goal))
+    });
+    format!(
+        "| {name} | {} {unit} | {} | {goal} | {met} |\n",
+        shown(number("value")),
+        shown(number("ratio"))
+    )
+}
+
+fn plain(value: f64) -> String {
+    if value.abs() >= 100.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.3}")
+    }
+}
+
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| {
+        line.strip_prefix("model name")?
+            .split_once(':')
+            .map(|(_, name)| name.trim().to_owned())
+    });
+    format!(
+        "{}, {cores} cores",
+        model.unwrap_or_else(|| "unknown processor".to_owned())
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::row;
+    use serde_json::json;
+
+    #[test]
+    fn a_missed_goal_is_shown_as_missed() {
+        let line = row(&json!({"name": "seal", "value": 9000.0, "unit": "MB/s", "ratio": 0.8, "goal": 0.9}));
+        assert_eq!(line, "| seal | 9000 MB/s | 0.800 | ≥ 0.900 | **no** |\n");
+        let line = row(&json!({"name": "bound", "value": 0.4, "unit": "s", "goal": 1.0, "better": "lower"}));
+        assert_eq!(line, "| bound | 0.400 s |  | ≤ 1.000 | yes |\n");
+    }
+}

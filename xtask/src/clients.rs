@@ -1,0 +1,165 @@
+//! The official clients, from outside: a virtual environment with pinned versions, a real `strongroom up`, pytest.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use crate::run::{self, Outcome};
+
+/// How long `strongroom up` may take to be ready on a busy machine.
+const READY_TRIES: u32 = 600;
+const READY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Runs every suite under `clients/`; a suite that cannot run is a failure.
+pub(crate) fn run() -> Outcome {
+    let python = environment()?;
+    run::cargo(&["build", "--locked", "--package", "strongroom"])?;
+    run::cargo(&[
+        "build",
+        "--locked",
+        "--package",
+        "strongroom-seal",
+        "--example",
+        "tink_peer",
+    ])?;
+    let folder = run::root().join("target/clients");
+    // What an earlier run left would be found again, and its keys with it.
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let system = System::start(&folder.join("data"))?;
+    let mut pytest = Command::new(&python);
+    pytest
+        .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "clients"])
+        .current_dir(run::root());
+    pytest.envs(system.variables.iter().cloned());
+    pytest
+        .env("STRONGROOM_BINARY", binary("strongroom"))
+        .env("STRONGROOM_DATA", folder.join("data"));
+    pytest
+        .env("STRONGROOM_TINK_PEER", binary("examples/tink_peer"))
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    run::command(&mut pytest)
+}
+
+/// A virtual environment under `target/` that holds what `clients/requirements.txt` pins.
+fn environment() -> Result<PathBuf, String> {
+    let folder = run::root().join("target/venv");
+    let python = folder.join("bin/python");
+    if !python.is_file() {
+        run::command(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    }
+    let install = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--requirement",
+    ];
+    run::command(
+        Command::new(&python)
+            .args(install)
+            .arg(run::root().join("clients/requirements.txt")),
+    )?;
+    Ok(python)
+}
+
+fn binary(name: &str) -> PathBuf {
+    run::root().join("target/debug").join(name)
+}
+
+/// A running `strongroom up` that ends with this value.
+struct System {
+    child: Child,
+    variables: Vec<(String, String)>,
+}
+
+impl System {
+    fn start(data: &Path) -> Result<Self, String> {
+        let log = fs::File::create(data.with_extension("log")).map_err(|error| error.to_string())?;
+        let child = Command::new(binary("strongroom"))
+            .args(["up", "--https-port", "0", "--http-port", "0", "--data"])
+            .arg(data)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(|error| format!("strongroom up: {error}"))?;
+        let mut system = Self {
+            child,
+            variables: Vec::new(),
+        };
+        for _ in 0..READY_TRIES {
+            if let Ok(Some(status)) = system.child.try_wait() {
+                return Err(format!(
+                    "strongroom up ended early, {status}: see {}",
+                    data.with_extension("log").display()
+                ));
+            }
+            system.variables = fs::read_to_string(data.join("env"))
+                .map(|text| exports(&text))
+                .unwrap_or_default();
+            if system.is_ready() {
+                return Ok(system);
+            }
+            thread::sleep(READY_PAUSE);
+        }
+        Err(format!(
+            "strongroom up was not ready in time: see {}",
+            data.with_extension("log").display()
+        ))
+    }
+
+    fn is_ready(&self) -> bool {
+        let base = self.variables.iter().find(|(name, _)| name == "OPENAI_BASE_URL");
+        let address =
+            base.and_then(|(_, url)| url.strip_prefix("http://")?.split('/').next().map(str::to_owned));
+        address
+            .is_some_and(|address| get_ready(&address).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        // The suites are over; nothing is lost by an abrupt end, and the next start shows it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn get_ready(address: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(
+        stream,
+        "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// The pairs of a shell file of plain `export NAME='value'` lines.
+fn exports(text: &str) -> Vec<(String, String)> {
+    let pairs = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::exports;
+
+    #[test]
+    fn an_environment_file_is_read_as_names_and_values() {
+        let pairs = exports("# a comment\nexport A='1'\nexport URL='http://127.0.0.1:8080/x?a=b'\n");
+        let expected =
+            [("A", "1"), ("URL", "http://127.0.0.1:8080/x?a=b")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        assert_eq!(pairs, expected);
+    }
+}
