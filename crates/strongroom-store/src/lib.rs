@@ -1,1 +1,30 @@
 //! Sealed records and blobs under leased keys.
+//!
+//! A caller shows a [`Permit`], the keyring lends a lease on the account's branch key, the body is sealed, and only the
+//! type `Sealed` enters a back end. See ARCHITECTURE.md, "Life of an upload".
+
+mod config;
+mod error;
+mod event;
+mod jobs;
+mod keyring;
+mod limits;
+mod object;
+mod permit;
+mod reading;
+mod staging;
+mod store;
+
+// The public interface is:
+pub use config::StoreConfig;
+pub use error::{Corruption, OpenStoreError, StorageFault, StoreError};
+pub use event::StoreEvent;
+pub use jobs::{JobId, JobKind, JobState, JobStatus};
+pub use keyring::{Anchor, AnchorKeeper, Binding, KeyDenied, KeyState, KeyStatus, Lease};
+pub use object::{
+    Change, Expiry, KeyVersionNeed, Listing, Meta, NewObject, Object, Order, Page, PartSize, Statistics, Usage,
+};
+pub use permit::{Action, Permit, PermitAuthority};
+pub use reading::{BlobReader, StoredReader, TinkExport};
+pub use staging::{BlobWriter, StagedBlob};
+pub use store::Store;

@@ -1,0 +1,121 @@
+//! What happened, for the program's journal: accounts, times and key ids, never content.
+
+use strongroom_seal::{AccountId, BranchVersion, KeyId};
+use tokio::sync::broadcast;
+
+use crate::keyring::KeyDenied;
+use crate::limits;
+
+/// Something worth a line in the journal. Times are milliseconds since the Unix epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreEvent {
+    /// The vault answered, and the answer changed the state of the key.
+    KeyHeard {
+        /// The account.
+        account: AccountId,
+        /// The versioned key that was asked for.
+        key: Option<KeyId>,
+        /// `None` when the key is held, else why not.
+        denied: Option<KeyDenied>,
+        /// When.
+        at_ms: u64,
+    },
+    /// A lease ended; this is the last time its key was used.
+    LastUse {
+        /// The account.
+        account: AccountId,
+        /// When the last guard was given back.
+        at_ms: u64,
+    },
+    /// The branch keys of an account were wiped from memory.
+    Wiped {
+        /// The account.
+        account: AccountId,
+        /// Why, if a vault said no or nothing.
+        denied: Option<KeyDenied>,
+        /// When.
+        at_ms: u64,
+    },
+    /// Seeds were wrapped anew under another version of the customer key.
+    Rewrapped {
+        /// The account.
+        account: AccountId,
+        /// The key they were wrapped under.
+        from: Option<KeyId>,
+        /// The key they are wrapped under now.
+        to: KeyId,
+        /// How many branch versions that concerned.
+        branch_versions: u32,
+        /// When.
+        at_ms: u64,
+    },
+    /// A new branch version is current.
+    NewBranch {
+        /// The account.
+        account: AccountId,
+        /// The version.
+        version: BranchVersion,
+        /// When.
+        at_ms: u64,
+    },
+    /// Every object key is under the current branch version and older versions are gone.
+    Rekeyed {
+        /// The account.
+        account: AccountId,
+        /// The current version.
+        version: BranchVersion,
+        /// How many object keys were wrapped anew.
+        keys: u64,
+        /// When.
+        at_ms: u64,
+    },
+    /// An object left together with its key.
+    Exported {
+        /// The account.
+        account: AccountId,
+        /// The object's kind.
+        kind: String,
+        /// The object's id.
+        id: String,
+        /// The part; `None` for the record.
+        part: Option<u32>,
+        /// Who asked.
+        caller: String,
+        /// When.
+        at_ms: u64,
+    },
+    /// A deleted object is erased from database and log: nothing here can open it any more.
+    Shredded {
+        /// The account.
+        account: AccountId,
+        /// The object's kind.
+        kind: String,
+        /// The object's id.
+        id: String,
+        /// When it was deleted.
+        deleted_ms: u64,
+        /// When it was erased.
+        at_ms: u64,
+    },
+}
+
+/// The sending side of the events. Nobody listening is fine.
+#[derive(Clone)]
+pub(crate) struct Events {
+    sender: broadcast::Sender<StoreEvent>,
+}
+
+impl Events {
+    pub(crate) fn new() -> Self {
+        Self { sender: broadcast::Sender::new(limits::EVENTS) }
+    }
+
+    pub(crate) fn emit(&self, event: StoreEvent) {
+        // An error says only that nobody listens.
+        let _ = self.sender.send(event);
+    }
+
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<StoreEvent> {
+        self.sender.subscribe()
+    }
+}

@@ -1,0 +1,42 @@
+//! Every limit of the store, in one table.
+
+use std::time::Duration;
+
+/// Blobs up to this length travel inside the record's transaction; longer ones get a file.
+pub(crate) const INLINE_BLOB: usize = 64 * 1024;
+/// The longest record body.
+pub(crate) const RECORD_BODY: usize = 16 * 1024 * 1024;
+/// The most blobs in one object.
+pub(crate) const PARTS: usize = 1024;
+/// The longest page of a listing.
+pub(crate) const PAGE: u32 = 1000;
+/// Units of work waiting for the writer; one more is answered `Busy`.
+pub(crate) const WRITER_QUEUE: usize = 2048;
+/// Bytes waiting for the writer; a unit that would exceed it is answered `Busy`.
+pub(crate) const WRITER_BYTES: usize = 32 * 1024 * 1024;
+/// Units committed by one fsync.
+pub(crate) const GROUP: usize = 256;
+/// Connections that read.
+pub(crate) const READERS: usize = 4;
+/// Page cache of each connection, in KiB.
+pub(crate) const CACHE_KIB: u32 = 2048;
+/// How much of the database file a connection maps.
+pub(crate) const MMAP_BYTES: u64 = 8 * 1024 * 1024;
+/// The log is copied back once it has this many pages.
+pub(crate) const CHECKPOINT_PAGES: u32 = 4096;
+/// Events kept for a listener that lags.
+pub(crate) const EVENTS: usize = 4096;
+/// How often a commit that meets a changed branch version or revision is tried again.
+pub(crate) const COMMIT_TRIES: usize = 8;
+/// Object keys wrapped anew in one transaction.
+pub(crate) const REWRAP_BATCH: u32 = 256;
+/// Expired objects deleted in one transaction.
+pub(crate) const EXPIRY_BATCH: u32 = 256;
+/// How long a claim on a job lasts without a sign of life.
+pub(crate) const CLAIM: Duration = Duration::from_secs(30);
+/// How often waiting jobs and expiries are looked for.
+pub(crate) const JOB_POLL: Duration = Duration::from_secs(5);
+/// Names of unwanted files waiting to be removed; what does not fit waits for the sweep at the next start.
+pub(crate) const LITTER: usize = 65_536;
+/// How long the writer waits for readers when it empties the log.
+pub(crate) const ERASE_WAIT: Duration = Duration::from_millis(100);

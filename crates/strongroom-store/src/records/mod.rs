@@ -1,0 +1,199 @@
+//! Where records live: a back end takes whole transactions (checks and changes, never SQL, never a closure over a
+//! connection), so that a database server can stand where SQLite and memory stand now.
+
+mod branches;
+#[cfg(any(test, feature = "conformance"))]
+pub(crate) mod memory;
+pub(crate) mod sqlite;
+mod transaction;
+
+use strongroom_seal::{AccountId, BoxFuture, BranchVersion};
+
+use crate::{
+    blobs::BlobName,
+    error::StorageFault,
+    object::{Order, PartSize},
+};
+
+pub(crate) use branches::BranchTable;
+pub(crate) use transaction::{
+    Change, Check, Gate, JobChange, NewPart, NewRecord, PartBytes, Receipt, Rejected, Replacement, Returned, Rewrap,
+    Transaction,
+};
+
+/// The part number that stands for the record itself wherever parts are numbered.
+pub(crate) const RECORD_PART: u32 = u32::MAX;
+
+/// A store of sealed records, wrapped keys and jobs. Knows no key and opens nothing.
+pub(crate) trait Records: Send + Sync + 'static {
+    /// Applies all changes or none, durably, if every check holds and the gate is still open just before the commit.
+    fn commit(&self, transaction: Transaction) -> BoxFuture<'_, Result<Receipt, Box<Returned>>>;
+
+    /// One record.
+    fn record<'a>(&'a self, name: Name<'a>) -> BoxFuture<'a, Result<Option<StoredRecord>, StorageFault>>;
+
+    /// Records in the order they were inserted; `None` if the cursor is unknown.
+    fn page<'a>(&'a self, query: PageQuery<'a>) -> BoxFuture<'a, Result<Option<Vec<StoredRecord>>, StorageFault>>;
+
+    /// One blob of a record.
+    fn part<'a>(&'a self, name: Name<'a>, part: u32) -> BoxFuture<'a, Result<Option<StoredPart>, StorageFault>>;
+
+    /// The account's branch versions, oldest first.
+    fn branches(&self, account: AccountId) -> BoxFuture<'_, Result<Vec<StoredBranch>, StorageFault>>;
+
+    /// Wrapped keys that are under another branch version than `current`.
+    fn keys_to_rewrap(
+        &self,
+        account: AccountId,
+        current: BranchVersion,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<HeldKey>, StorageFault>>;
+
+    /// How many objects and bytes there are by account, kind and branch version.
+    fn usage(&self) -> BoxFuture<'_, Result<Vec<UsageRow>, StorageFault>>;
+
+    /// How often each account's objects were exported.
+    fn exports(&self) -> BoxFuture<'_, Result<Vec<(AccountId, u64)>, StorageFault>>;
+
+    /// Every job, oldest first.
+    fn jobs(&self) -> BoxFuture<'_, Result<Vec<JobRow>, StorageFault>>;
+
+    /// Objects whose time has come.
+    fn expired(&self, now_ms: u64, limit: u32) -> BoxFuture<'_, Result<Vec<OwnedName>, StorageFault>>;
+
+    /// Objects deleted and not yet known to be erased, oldest first.
+    fn shreddings(&self, limit: u32) -> BoxFuture<'_, Result<Vec<ShreddingRow>, StorageFault>>;
+
+    /// Which of these blobs no record refers to.
+    fn unreferenced<'a>(&'a self, names: &'a [BlobName]) -> BoxFuture<'a, Result<Vec<BlobName>, StorageFault>>;
+
+    /// Tries to remove every trace of what was deleted before the call; `false` if readers are in the way.
+    fn erase(&self) -> BoxFuture<'_, Result<bool, StorageFault>>;
+
+    /// Finishes what is queued and lets go of the storage.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Names a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Name<'a> {
+    pub(crate) account: AccountId,
+    pub(crate) kind: &'a str,
+    pub(crate) id: &'a str,
+}
+
+/// Names a record, owned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OwnedName {
+    pub(crate) account: AccountId,
+    pub(crate) kind: String,
+    pub(crate) id: String,
+}
+
+/// Asks for a page. Objects that expired by `now_ms` are left out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PageQuery<'a> {
+    pub(crate) account: AccountId,
+    pub(crate) kind: &'a str,
+    pub(crate) after: Option<&'a str>,
+    pub(crate) limit: u32,
+    pub(crate) order: Order,
+    pub(crate) now_ms: u64,
+}
+
+/// A record as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredRecord {
+    pub(crate) id: String,
+    pub(crate) created_ms: u64,
+    pub(crate) expires_ms: Option<u64>,
+    pub(crate) revision: u64,
+    pub(crate) parts: Vec<PartSize>,
+    pub(crate) wrapped: Vec<u8>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// A blob as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredPart {
+    pub(crate) size: u64,
+    pub(crate) expires_ms: Option<u64>,
+    pub(crate) wrapped: Vec<u8>,
+    pub(crate) bytes: StoredBytes,
+}
+
+/// Where a blob's sealed bytes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StoredBytes {
+    Inline(Vec<u8>),
+    File(BlobName),
+}
+
+/// A branch version as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredBranch {
+    pub(crate) version: BranchVersion,
+    pub(crate) current: bool,
+    pub(crate) created_ms: u64,
+    pub(crate) check: [u8; 32],
+    pub(crate) endorsement: Option<[u8; 32]>,
+    pub(crate) key: String,
+    pub(crate) algorithm: String,
+    pub(crate) seed: Vec<u8>,
+}
+
+/// A wrapped object key, with what is needed to wrap it anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HeldKey {
+    pub(crate) slot: u64,
+    pub(crate) kind: String,
+    pub(crate) id: String,
+    pub(crate) part: u32,
+    pub(crate) bytes: u64,
+    pub(crate) wrapped: Vec<u8>,
+}
+
+/// A row of the statistics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UsageRow {
+    pub(crate) account: AccountId,
+    pub(crate) kind: String,
+    pub(crate) branch: BranchVersion,
+    pub(crate) objects: u64,
+    pub(crate) bytes: u64,
+}
+
+/// An object that was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ShreddingRow {
+    pub(crate) number: u64,
+    pub(crate) name: OwnedName,
+    pub(crate) deleted_ms: u64,
+}
+
+/// A job as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JobRow {
+    pub(crate) id: u64,
+    pub(crate) account: AccountId,
+    pub(crate) state: JobPhase,
+    /// The branch version that was current when the job was asked for.
+    pub(crate) from: BranchVersion,
+    /// Rises with each claim; whoever holds an older one has lost the job.
+    pub(crate) token: u64,
+    /// Until when the claim holds without a sign of life.
+    pub(crate) claimed_until_ms: u64,
+    pub(crate) done: u64,
+    pub(crate) total: u64,
+    pub(crate) created_ms: u64,
+    pub(crate) finished_ms: Option<u64>,
+}
+
+/// Where a stored job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JobPhase {
+    Waiting,
+    Running,
+    Paused,
+    Done,
+}
