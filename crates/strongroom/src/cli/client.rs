@@ -1,0 +1,194 @@
+//! A command's connection to the running instance: the administrator's token, the vault's own protocol for
+//! keys, and the administrator's routes for the rest.
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+use zeroize::Zeroizing;
+
+use super::{CliError, Failure};
+use crate::env::{Environment, EnvironmentError};
+use crate::folder::{DataFolder, FolderError};
+use crate::{limits, local};
+
+const VAULT_AUDIENCE: &str = "https://vault.azure.net";
+const ADMIN_AUDIENCE: &str = "https://management.core.windows.net/";
+const VAULT_API_VERSION: &str = "2025-07-01";
+
+/// The instance on one data folder.
+pub(super) struct Instance {
+    folder: DataFolder,
+    environment: Environment,
+    client: reqwest::Client,
+    https_port: u16,
+    runtime: Runtime,
+}
+
+impl Instance {
+    /// Finds the instance; it may turn out at the first request that it does not run.
+    pub(super) fn find(folder: DataFolder) -> Result<Self, CliError> {
+        let environment = match Environment::load(&folder) {
+            Err(EnvironmentError::Missing { folder }) => return Err(CliError::NotRunning(folder)),
+            other => other.map_err(Failure::from)?,
+        };
+        let certificate = folder.authority_certificate();
+        let authority = std::fs::read_to_string(&certificate)
+            .map_err(|cause| Failure::from(FolderError::at(&certificate, cause)))?;
+        let https_port = environment
+            .get("AZURE_AUTHORITY_HOST")
+            .and_then(|url| url::Url::parse(url).ok())
+            .and_then(|url| url.port_or_known_default())
+            .ok_or(Failure::Protocol("AZURE_AUTHORITY_HOST in the env file is no URL"))?;
+        let client = local::client_builder(&authority, https_port)
+            .and_then(|builder| builder.timeout(limits::COMMAND_ANSWER).build())
+            .map_err(|error| Failure::Connection(root_cause(&error)))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(CliError::io("a runtime for the connection"))?;
+        Ok(Self { folder, environment, client, https_port, runtime })
+    }
+
+    pub(super) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// A request to the vault about the customer key; `rest` follows the key's name.
+    pub(super) fn key(&self, method: Method, rest: &str, body: Option<&Value>) -> Result<Value, CliError> {
+        let vault = self.variable("STRONGROOM_VAULT_URL")?.trim_end_matches('/');
+        let key = self.variable("STRONGROOM_KEY")?;
+        let url = format!("{vault}/keys/{key}{rest}?api-version={VAULT_API_VERSION}");
+        self.runtime.block_on(async {
+            let token = self.token(VAULT_AUDIENCE).await?;
+            let mut request = self.client.request(method, url).bearer_auth(token.as_str());
+            if let Some(body) = body {
+                request = request.json(body);
+            }
+            read_json(self.send(request).await?).await
+        })
+    }
+
+    /// A request to the administrator's routes, answered with JSON.
+    pub(super) fn admin(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, CliError> {
+        self.runtime.block_on(async { read_json(self.admin_response(method, path, body).await?).await })
+    }
+
+    /// A request to the administrator's routes whose answer is handed over piece by piece.
+    pub(super) fn admin_stream(
+        &self,
+        path: &str,
+        body: &Value,
+        mut piece: impl FnMut(&[u8]) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        self.runtime.block_on(async {
+            let mut response = self.admin_response(Method::POST, path, Some(body)).await?;
+            loop {
+                match response.chunk().await {
+                    Ok(Some(bytes)) => piece(&bytes)?,
+                    Ok(None) => return Ok(()),
+                    Err(error) => return Err(Failure::Connection(root_cause(&error)).into()),
+                }
+            }
+        })
+    }
+
+    async fn admin_response(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Response, CliError> {
+        let token = self.token(ADMIN_AUDIENCE).await?;
+        let url = format!("https://localhost:{}/strongroom/{path}", self.https_port);
+        let mut request = self.client.request(method, url).bearer_auth(token.as_str());
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        self.send(request).await
+    }
+
+    async fn token(&self, audience: &str) -> Result<Zeroizing<String>, CliError> {
+        let authority = self.variable("AZURE_AUTHORITY_HOST")?.trim_end_matches('/');
+        let tenant = self.variable("AZURE_TENANT_ID")?;
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", self.variable("AZURE_CLIENT_ID")?),
+            ("client_secret", self.variable("AZURE_CLIENT_SECRET")?),
+            ("scope", &format!("{audience}/.default")),
+        ];
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = self
+            .client
+            .post(format!("{authority}/{tenant}/oauth2/v2.0/token"))
+            .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form);
+        let answer = read_json(self.send(request).await?).await?;
+        let token = answer.get("access_token").and_then(Value::as_str);
+        let token = token.ok_or(Failure::Protocol("a token answer without a token"))?;
+        Ok(Zeroizing::new(token.to_owned()))
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, CliError> {
+        let response = match request.send().await {
+            Err(error) if error.is_connect() => {
+                return Err(CliError::NotRunning(self.folder.root().to_owned()));
+            }
+            other => other.map_err(|error| Failure::Connection(root_cause(&error)))?,
+        };
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        Err(denied(status, &read_json(response).await.unwrap_or_default()))
+    }
+
+    fn variable(&self, name: &'static str) -> Result<&str, CliError> {
+        let value = self.environment.get(name);
+        value.ok_or(Failure::Protocol("the env file lacks a variable; start the instance again").into())
+    }
+}
+
+/// Reads an answer of bounded length as JSON.
+async fn read_json(mut response: Response) -> Result<Value, CliError> {
+    let mut text = Zeroizing::new(Vec::new());
+    loop {
+        match response.chunk().await {
+            Ok(Some(bytes)) if text.len() + bytes.len() <= limits::COMMAND_ANSWER_BYTES => {
+                text.extend_from_slice(&bytes);
+            }
+            Ok(Some(_)) => return Err(Failure::Protocol("it is too long").into()),
+            Ok(None) => break,
+            Err(error) => return Err(Failure::Connection(root_cause(&error)).into()),
+        }
+    }
+    serde_json::from_slice(&text).map_err(|_| Failure::Protocol("it is not JSON").into())
+}
+
+/// Azure's, OpenAI's and the token issuer's error bodies, all to one error.
+fn denied(status: StatusCode, body: &Value) -> CliError {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let error = body.get("error");
+    let (code, message) = match error {
+        Some(Value::String(code)) => (Some(code.clone()), text(body.get("error_description"))),
+        _ => (
+            text(error.and_then(|error| error.get("code"))),
+            text(error.and_then(|error| error.get("message"))),
+        ),
+    };
+    let code = code.unwrap_or_else(|| status.as_str().to_owned());
+    let message = message.unwrap_or_else(|| "the answer gives no reason".to_owned());
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        CliError::Refused { code, message }
+    } else {
+        CliError::Answered { code, message }
+    }
+}
+
+/// The innermost reason: what reqwest puts around it only names the URL.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,240 @@
+//! The command line.
+
+mod client;
+mod exit;
+mod export;
+mod key;
+mod rotation;
+mod shell;
+mod status;
+mod table;
+mod up;
+mod verify;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::folder::DataFolder;
+use crate::logs::LogFormat;
+
+pub use exit::{CliError, EXIT_CODES, Failure};
+
+/// Customer-managed keys for an OpenAI-compatible AI service.
+#[derive(Debug, Parser)]
+#[command(name = "strongroom", version, after_help = EXIT_CODES, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the whole system on this machine: vault, control plane and sealed service.
+    #[command(after_help = EXIT_CODES)]
+    Up(UpArgs),
+    /// The customer key: list its versions, turn it off and on, rotate it.
+    #[command(after_help = EXIT_CODES)]
+    Key(KeyArgs),
+    /// Account, customer key, lease, and what is sealed under which key version.
+    #[command(after_help = EXIT_CODES)]
+    Status(InstanceArgs),
+    /// Walk every byte that the service stored and say what it is.
+    #[command(after_help = EXIT_CODES)]
+    Verify(VerifyArgs),
+    /// Hand out one object with its own key, so that Google Tink opens it. Journalled and counted: the copy
+    /// outlives a revocation.
+    #[command(after_help = EXIT_CODES)]
+    Export(ExportArgs),
+    /// Make a new branch key and rewrap every object key under it, in the background.
+    #[command(after_help = EXIT_CODES)]
+    Rekey(InstanceArgs),
+    /// Background jobs and how far they are.
+    #[command(after_help = EXIT_CODES)]
+    Jobs(InstanceArgs),
+    /// Print what a shell needs, as `export` lines (the file DIR/env). It holds secrets.
+    #[command(after_help = EXIT_CODES)]
+    Env(FolderArgs),
+    /// Open a shell with that environment; `az`, where installed, is registered and logged in.
+    #[command(after_help = EXIT_CODES)]
+    Shell(FolderArgs),
+    /// The process that runs a built-in model; started by the service.
+    #[command(hide = true)]
+    Worker,
+}
+
+#[derive(Args, Clone, Debug)]
+struct FolderArgs {
+    /// The data folder.
+    #[arg(long, value_name = "DIR", default_value = "./strongroom-data", env = "STRONGROOM_DATA")]
+    data: PathBuf,
+}
+
+impl FolderArgs {
+    fn folder(&self) -> Result<DataFolder, CliError> {
+        DataFolder::at(&self.data).map_err(|error| Failure::from(error).into())
+    }
+}
+
+#[derive(Args, Clone, Debug)]
+struct InstanceArgs {
+    #[command(flatten)]
+    folder: FolderArgs,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// How a command prints.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+#[derive(Args, Debug)]
+struct UpArgs {
+    #[command(flatten)]
+    folder: FolderArgs,
+    /// Port of the HTTPS listener on 127.0.0.1; 0 picks a free one.
+    #[arg(long, default_value_t = 8443)]
+    https_port: u16,
+    /// Port of the plain listener on 127.0.0.1; 0 picks a free one.
+    #[arg(long, default_value_t = 8080)]
+    http_port: u16,
+    /// An OpenAI-compatible model server; its models are deployed under their own names.
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// A file that holds the upstream's API key.
+    #[arg(long, value_name = "FILE", requires = "upstream")]
+    upstream_key_file: Option<PathBuf>,
+    /// A local folder with a Hugging Face model of the Llama or Qwen2 family, deployed under the folder's name.
+    #[arg(long, value_name = "DIR", conflicts_with = "upstream")]
+    model: Option<PathBuf>,
+    /// How long after the vault's last yes the key may be used: 1s to 1h.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    revocation_bound: Duration,
+    /// How long a silent vault is put up with, from its last yes; 0 for not at all.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    outage_grace: Duration,
+    /// How stderr looks; `logs/` always has JSON.
+    #[arg(long, value_enum, default_value_t)]
+    log_format: LogFormat,
+}
+
+#[derive(Args, Debug)]
+struct KeyArgs {
+    #[command(subcommand)]
+    action: KeyAction,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyAction {
+    /// Versions of the customer key.
+    List(InstanceArgs),
+    /// Turn the customer key off: the service goes blind within the revocation bound.
+    Disable(KeyVersionArgs),
+    /// Turn it on again.
+    Enable(KeyVersionArgs),
+    /// Make a new version; the service moves to it without touching the data.
+    Rotate(InstanceArgs),
+}
+
+#[derive(Args, Debug)]
+struct KeyVersionArgs {
+    #[command(flatten)]
+    instance: InstanceArgs,
+    /// One version instead of all of them.
+    #[arg(long)]
+    key_version: Option<String>,
+}
+
+#[derive(Args, Debug)]
+struct VerifyArgs {
+    #[command(flatten)]
+    instance: InstanceArgs,
+    /// Without any key, over storage alone: says what everything is, opens nothing.
+    #[arg(long)]
+    blind: bool,
+}
+
+#[derive(Args, Debug)]
+struct ExportArgs {
+    #[command(flatten)]
+    folder: FolderArgs,
+    /// The kind of object, such as `file`.
+    kind: String,
+    /// Its id.
+    id: String,
+    /// Which of its blobs.
+    #[arg(long, default_value_t = 1)]
+    part: u32,
+    /// A new folder for `keyset.json`, `associated_data.bin` and `sealed.bin`.
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+}
+
+impl Cli {
+    /// Does what the command line asks.
+    pub fn run(self) -> Result<(), CliError> {
+        match self.command {
+            Command::Up(args) => up::run(&args),
+            Command::Key(args) => key::run(&args.action),
+            Command::Status(args) => status::run(&args),
+            Command::Verify(args) => verify::run(&args),
+            Command::Export(args) => export::run(&args),
+            Command::Rekey(args) => rotation::rekey(&args),
+            Command::Jobs(args) => rotation::jobs(&args),
+            Command::Env(args) => shell::env(&args),
+            Command::Shell(args) => shell::shell(&args),
+            Command::Worker => worker(),
+        }
+    }
+}
+
+fn worker() -> Result<(), CliError> {
+    strongroom_models::worker_main();
+    Ok(())
+}
+
+/// `10s`, `1500ms`, `5m`, `1h`, or plain seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let wrong = || format!("`{text}` is not a duration such as 10s, 5m or 1h");
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number.into())),
+        "" | "s" => Ok(Duration::from_secs(number.into())),
+        "m" => Ok(Duration::from_secs(u64::from(number) * 60)),
+        "h" => Ok(Duration::from_secs(u64::from(number) * 3600)),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_read_with_their_unit() {
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert_eq!(duration("1500ms"), Ok(Duration::from_millis(1500)));
+        for wrong in ["", "s", "1d", "-1s", "1.5s", "1 s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

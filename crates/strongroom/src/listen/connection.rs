@@ -1,0 +1,292 @@
+//! One connection from its first byte to its last: time-outs, idle limit, clean end, and the hard end of a
+//! response that was cut.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::Request;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use super::names::Door;
+use super::{Dispatch, Serving};
+use crate::limits;
+
+/// How connections of both doors are served.
+pub(super) struct Connections {
+    dispatch: Arc<Dispatch>,
+    http1: Builder<TokioExecutor>,
+    http2: Builder<TokioExecutor>,
+    stop: CancellationToken,
+    kill: CancellationToken,
+}
+
+impl Connections {
+    pub(super) fn new(dispatch: Arc<Dispatch>, serving: &Serving) -> Self {
+        Self {
+            dispatch,
+            http1: http1(),
+            http2: http2(),
+            stop: serving.stop.clone(),
+            kill: serving.kill.clone(),
+        }
+    }
+
+    /// Ends when the program is told to stop.
+    pub(super) async fn stopping(&self) {
+        self.stop.cancelled().await;
+    }
+
+    pub(super) async fn serve_plain(&self, socket: Socket, cut: Cut, crowded: bool) {
+        self.serve(&self.http1, socket, Door::Http, Some(cut), crowded)
+            .await;
+    }
+
+    pub(super) async fn serve_tls(&self, stream: TlsStream<Socket>, cut: Cut, http2: bool, crowded: bool) {
+        if http2 {
+            // A cut response resets its own stream; the others on the connection go on.
+            self.serve(&self.http2, stream, Door::Https, None, crowded).await;
+        } else {
+            self.serve(&self.http1, stream, Door::Https, Some(cut), crowded)
+                .await;
+        }
+    }
+
+    async fn serve<I>(
+        &self,
+        builder: &Builder<TokioExecutor>,
+        io: I,
+        door: Door,
+        cut: Option<Cut>,
+        crowded: bool,
+    ) where
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let activity = Arc::new(Activity::default());
+        let service = service_fn(|request: Request<Incoming>| {
+            let (cut, held) = (cut.clone(), Activity::begin(&activity));
+            let dispatch = Arc::clone(&self.dispatch);
+            async move {
+                let response = if crowded {
+                    dispatch.crowded()
+                } else {
+                    dispatch.answer(door, request).await
+                };
+                Ok::<_, Infallible>(response.map(|body| Answer {
+                    body,
+                    cut,
+                    _held: held,
+                }))
+            }
+        });
+        let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
+        let mut stop = pin!(self.stop.cancelled());
+        let mut idle = pin!(activity.idle());
+        let mut kill = pin!(self.kill.cancelled());
+        let mut ending = false;
+        loop {
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => {
+                    if let Err(cause) = ended {
+                        tracing::debug!(%cause, "a connection ended early");
+                    }
+                    return;
+                }
+                () = &mut kill => return,
+                () = &mut stop, if !ending => {
+                    ending = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = &mut idle, if !ending => {
+                    ending = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+}
+
+fn http1() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::HEADER_READ)
+        .max_buf_size(limits::HTTP1_BUFFER);
+    builder
+}
+
+fn http2() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new()).http2_only();
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits::HTTP2_STREAMS)
+        .initial_stream_window_size(limits::HTTP2_STREAM_WINDOW)
+        .initial_connection_window_size(limits::HTTP2_CONNECTION_WINDOW)
+        .max_send_buf_size(limits::HTTP2_SEND_BUFFER)
+        .max_header_list_size(limits::REQUEST_HEAD)
+        .keep_alive_interval(limits::HTTP2_PING)
+        .keep_alive_timeout(limits::HTTP2_PING_ANSWER);
+    builder
+}
+
+/// What a connection is doing, cheap to note for every request.
+#[derive(Default)]
+struct Activity {
+    begun: AtomicU64,
+    in_flight: AtomicUsize,
+}
+
+impl Activity {
+    fn begin(activity: &Arc<Self>) -> InFlight {
+        activity.begun.fetch_add(1, Ordering::Relaxed);
+        activity.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(activity))
+    }
+
+    /// Ends once nothing was asked and nothing was in flight for the idle limit.
+    async fn idle(&self) {
+        loop {
+            let before = self.begun.load(Ordering::Relaxed);
+            tokio::time::sleep(limits::IDLE_CONNECTION).await;
+            let quiet = self.begun.load(Ordering::Relaxed) == before;
+            if quiet && self.in_flight.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// A request whose answer is not yet sent.
+struct InFlight(Arc<Activity>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A response body that counts as in flight to its end, and marks the socket when it fails on the way.
+struct Answer {
+    body: Body,
+    cut: Option<Cut>,
+    _held: InFlight,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let (Poll::Ready(Some(Err(_))), Some(cut)) = (&polled, &self.cut) {
+            cut.mark();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The mark that a response was cut off: its socket is then reset rather than closed, so that what the
+/// kernel still holds is not delivered.
+#[derive(Clone)]
+pub(super) struct Cut(Arc<AtomicBool>);
+
+impl Cut {
+    fn mark(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// A TCP stream that is reset, not closed, when its [`Cut`] is marked.
+pub(super) struct Socket {
+    stream: TcpStream,
+    cut: Cut,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream) -> (Self, Cut) {
+        let cut = Cut(Arc::new(AtomicBool::new(false)));
+        (
+            Self {
+                stream,
+                cut: cut.clone(),
+            },
+            cut,
+        )
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if self.cut.0.load(Ordering::Acquire) {
+            // If the system refuses, the socket is closed in the ordinary way.
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

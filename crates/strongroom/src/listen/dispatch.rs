@@ -1,0 +1,147 @@
+//! Hands each admitted request to the routes that answer it, with what they need to know of its address.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use serde_json::json;
+#[derive(Clone)]
+pub struct AccountName(pub String);
+#[derive(Clone)]
+pub struct VaultHost {
+    pub vault: String,
+    pub authority: String,
+}
+use tower::ServiceExt as _;
+
+use super::names::{Door, Misdirected, Ports, Target, target};
+use super::proxy;
+
+/// The routes of each part, as that part made them.
+pub(crate) struct Routes {
+    pub(crate) vault: Router,
+    pub(crate) service: Router,
+    pub(crate) control: Router,
+    pub(crate) admin: Router,
+    pub(crate) loopback: Router,
+}
+
+/// From (door, Host, path) to routes.
+pub(crate) struct Dispatch {
+    ports: Ports,
+    default_account: Arc<str>,
+    routes: Routes,
+}
+
+impl Dispatch {
+    pub(crate) fn new(ports: Ports, default_account: &str, routes: Routes) -> Self {
+        Self {
+            ports,
+            default_account: default_account.into(),
+            routes,
+        }
+    }
+
+    /// Answers one request, whatever it is.
+    pub(super) async fn answer(&self, door: Door, mut request: Request<Incoming>) -> Response<Body> {
+        if request.method() == Method::CONNECT {
+            return match door {
+                Door::Http => proxy::connect(request, self.ports),
+                Door::Https => refusal(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "method_not_allowed",
+                    "CONNECT is for the plain port",
+                ),
+            };
+        }
+        let target = match target(door, self.ports, request.uri(), request.headers()) {
+            Ok(target) => target,
+            Err(misdirected) => return misdirected.into_response(),
+        };
+        let routes = match target {
+            Target::Vault { vault, authority } => {
+                request.extensions_mut().insert(VaultHost { vault, authority });
+                &self.routes.vault
+            }
+            Target::Account { account, path } => {
+                let Some(uri) = with_path(request.uri(), &path) else {
+                    return Misdirected::BadAccount.into_response();
+                };
+                *request.uri_mut() = uri;
+                request.extensions_mut().insert(AccountName(account));
+                &self.routes.service
+            }
+            Target::DefaultAccount => {
+                request
+                    .extensions_mut()
+                    .insert(AccountName(self.default_account.to_string()));
+                &self.routes.service
+            }
+            Target::Control => &self.routes.control,
+            Target::Admin => &self.routes.admin,
+            Target::Loopback => &self.routes.loopback,
+        };
+        match routes.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    /// The answer while too many connections are open.
+    pub(super) fn crowded(&self) -> Response<Body> {
+        let mut response = refusal(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_connections",
+            "too many connections are open; try again in a moment",
+        );
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
+}
+
+impl Misdirected {
+    fn into_response(self) -> Response<Body> {
+        let (status, code) = match self {
+            Self::NoHost => (StatusCode::BAD_REQUEST, "host_required"),
+            Self::ForeignHost => (StatusCode::MISDIRECTED_REQUEST, "foreign_host"),
+            Self::ForeignOrigin => (StatusCode::FORBIDDEN, "foreign_origin"),
+            Self::BadAccount => (StatusCode::NOT_FOUND, "account_not_found"),
+        };
+        refusal(status, code, &self.to_string())
+    }
+}
+
+/// An error that no part's routes saw, in a shape that OpenAI's and Azure's clients both read.
+pub(crate) fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+    let kind = if status.is_server_error() {
+        "server_error"
+    } else {
+        "invalid_request_error"
+    };
+    let body = json!({"error": {"code": code, "message": message, "type": kind, "param": null}});
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
+    let path_and_query = match uri.query() {
+        Some(query) => PathAndQuery::try_from(format!("{path}?{query}")).ok()?,
+        None => PathAndQuery::try_from(path).ok()?,
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(path_and_query);
+    Uri::from_parts(parts).ok()
+}

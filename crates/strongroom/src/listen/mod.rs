@@ -1,0 +1,171 @@
+//! The two doors: HTTPS for everything, plain HTTP on loopback for the default account, managed identity,
+//! health and the proxy.
+
+mod connection;
+mod dispatch;
+mod names;
+mod proxy;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::limits;
+use connection::{Connections, Socket};
+
+pub(crate) use dispatch::{Dispatch, Routes};
+pub(crate) use names::Ports;
+
+/// Both listeners, bound and not yet serving.
+pub(crate) struct Doors {
+    https: TcpListener,
+    http: TcpListener,
+    ports: Ports,
+}
+
+/// A port cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on 127.0.0.1:{port}: {cause}")]
+pub struct DoorError {
+    /// The port that was asked for.
+    pub port: u16,
+    /// What the system answered.
+    pub cause: std::io::Error,
+}
+
+impl Doors {
+    /// Binds both ports on loopback; 0 picks a free one.
+    pub(crate) async fn open(https: u16, http: u16) -> Result<Self, DoorError> {
+        let (https, https_port) = bind(https).await?;
+        let (http, http_port) = bind(http).await?;
+        Ok(Self {
+            https,
+            http,
+            ports: Ports {
+                https: https_port,
+                http: http_port,
+            },
+        })
+    }
+
+    pub(crate) fn ports(&self) -> Ports {
+        self.ports
+    }
+
+    /// Starts to serve.
+    pub(crate) fn serve(self, tls: ServerConfig, dispatch: Dispatch) -> Serving {
+        let serving = Serving {
+            stop: CancellationToken::new(),
+            kill: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        let connections = Arc::new(Connections::new(Arc::new(dispatch), &serving));
+        let tls = Some(TlsAcceptor::from(Arc::new(tls)));
+        serving
+            .tasks
+            .spawn(accept(self.https, tls, Arc::clone(&connections), serving.clone()));
+        serving
+            .tasks
+            .spawn(accept(self.http, None, connections, serving.clone()));
+        serving
+    }
+}
+
+/// Both listeners at work.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    stop: CancellationToken,
+    kill: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Serving {
+    /// Accepts nothing more, lets requests in flight finish, and closes what is left when the time is over.
+    /// Says whether all of them finished.
+    pub(crate) async fn drain(&self) -> bool {
+        self.stop.cancel();
+        self.tasks.close();
+        let finished = tokio::time::timeout(limits::DRAIN, self.tasks.wait())
+            .await
+            .is_ok();
+        self.kill.cancel();
+        self.tasks.wait().await;
+        finished
+    }
+}
+
+async fn bind(port: u16) -> Result<(TcpListener, u16), DoorError> {
+    let failed = |cause| DoorError { port, cause };
+    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        .await
+        .map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?.port();
+    Ok((listener, bound))
+}
+
+async fn accept(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    connections: Arc<Connections>,
+    serving: Serving,
+) {
+    let slots = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    let overflow = Arc::new(Semaphore::new(limits::OVERFLOW_CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = serving.stop.cancelled() => return,
+        };
+        let stream = match accepted {
+            Ok((stream, _peer)) => stream,
+            Err(cause) => {
+                tracing::warn!(%cause, "cannot accept a connection");
+                tokio::time::sleep(limits::ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (slot, crowded) = match Arc::clone(&slots).try_acquire_owned() {
+            Ok(slot) => (slot, false),
+            Err(_) => match Arc::clone(&overflow).try_acquire_owned() {
+                Ok(slot) => (slot, true),
+                Err(_) => continue,
+            },
+        };
+        let (tls, connections) = (tls.clone(), Arc::clone(&connections));
+        serving.tasks.spawn(async move {
+            greet(stream, tls, &connections, crowded).await;
+            drop(slot);
+        });
+    }
+}
+
+/// Takes one connection from the accepted socket to its end.
+async fn greet(stream: TcpStream, tls: Option<TlsAcceptor>, connections: &Connections, crowded: bool) {
+    // Without it small answers wait for the peer's acknowledgement; a socket that refuses is served slowly.
+    let _ = stream.set_nodelay(true);
+    let (socket, cut) = Socket::new(stream);
+    let Some(acceptor) = tls else {
+        return connections.serve_plain(socket, cut, crowded).await;
+    };
+    let handshake = tokio::select! {
+        handshake = tokio::time::timeout(limits::TLS_HANDSHAKE, acceptor.accept(socket)) => handshake,
+        () = connections.stopping() => return,
+    };
+    match handshake {
+        Ok(Ok(stream)) => {
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            connections.serve_tls(stream, cut, http2, crowded).await;
+        }
+        Ok(Err(cause)) => tracing::debug!(%cause, "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

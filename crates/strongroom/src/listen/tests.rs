@@ -1,0 +1,205 @@
+//! The doors with routes that only echo: what reaches whom, and how connections end.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use http::StatusCode;
+use http::Uri;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::*;
+use crate::folder::DataFolder;
+use crate::local;
+use crate::tls::{self, Authority, Leaf};
+
+const NOW: Duration = Duration::from_secs(1_795_000_000);
+
+struct House {
+    ports: Ports,
+    authority: Authority,
+    serving: Serving,
+    _place: tempfile::TempDir,
+}
+
+async fn house() -> House {
+    let place = tempfile::tempdir().unwrap();
+    let folder = DataFolder::at(place.path()).unwrap();
+    let _lock = folder.occupy().unwrap();
+    // Trust is judged against the real clock here, so the certificates are dated by it.
+    let now = Duration::from_secs(u64::try_from(jiff::Timestamp::now().as_second()).unwrap());
+    let authority = Authority::load_or_make(&folder.tls(), now.max(NOW)).unwrap();
+    let leaf = Leaf::issue(&authority, now.max(NOW)).unwrap();
+    let doors = Doors::open(0, 0).await.unwrap();
+    let ports = doors.ports();
+    let echo = |part: &'static str| {
+        Router::new().fallback(move |uri: Uri| async move { format!("{part} {}", uri.path()) })
+    };
+    let cut = get(|| async {
+        let pieces =
+            futures::stream::iter([Ok(Bytes::from_static(b"piece")), Err("cut")]).then(|piece| async move {
+                tokio::task::yield_now().await;
+                piece
+            });
+        Body::from_stream(pieces)
+    });
+    let routes = Routes {
+        vault: echo("vault"),
+        service: echo("service").route("/openai/cut", cut),
+        control: echo("control"),
+        admin: echo("admin"),
+        loopback: echo("loopback"),
+    };
+    let config = tls::server_config(Arc::new(leaf)).unwrap();
+    let serving = doors.serve(config, Dispatch::new(ports, "main", routes));
+    House {
+        ports,
+        authority,
+        serving,
+        _place: place,
+    }
+}
+
+impl House {
+    fn client(&self) -> reqwest::Client {
+        local::client_builder(self.authority.pem(), self.ports.https)
+            .unwrap()
+            .build()
+            .unwrap()
+    }
+
+    async fn text(&self, url: &str) -> String {
+        self.client().get(url).send().await.unwrap().text().await.unwrap()
+    }
+
+    /// Sends raw bytes to the plain door and reads until it answers.
+    async fn raw(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports.http))
+            .await
+            .unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        let length = stream.read(&mut answer).await.unwrap();
+        String::from_utf8(answer[..length].to_vec()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn every_name_reaches_its_own_part_over_tls() {
+    let house = house().await;
+    let port = house.ports.https;
+    for (url, answer) in [
+        (
+            format!("https://kv1.vault.localhost:{port}/keys/k"),
+            "vault /keys/k",
+        ),
+        ("https://kv1.vault.localhost/keys/k".to_owned(), "vault /keys/k"),
+        (
+            format!("https://acct.openai.localhost:{port}/openai/v1/models"),
+            "service /openai/v1/models",
+        ),
+        (
+            format!("https://localhost:{port}/openai-accounts/acct/openai/v1/models"),
+            "service /openai/v1/models",
+        ),
+        (
+            format!("https://localhost:{port}/strongroom/status"),
+            "admin /strongroom/status",
+        ),
+        (
+            format!("https://login.localhost:{port}/t/oauth2/v2.0/token"),
+            "control /t/oauth2/v2.0/token",
+        ),
+        (format!("https://127.0.0.1:{port}/x"), "control /x"),
+        (
+            format!("http://127.0.0.1:{}/openai/v1/models", house.ports.http),
+            "service /openai/v1/models",
+        ),
+        (
+            format!("http://127.0.0.1:{}/healthz", house.ports.http),
+            "loopback /healthz",
+        ),
+    ] {
+        assert_eq!(house.text(&url).await, answer, "{url}");
+    }
+}
+
+#[tokio::test]
+async fn the_proxy_tunnels_to_our_own_names_whatever_the_clients_http_version() {
+    let house = house().await;
+    for version in ["HTTP/1.0", "HTTP/1.1"] {
+        let own = house
+            .raw(&format!(
+                "CONNECT kv9.vault.localhost:443 {version}\r\nHost: x\r\n\r\n"
+            ))
+            .await;
+        assert!(own.starts_with(&format!("{version} 200")), "{own}");
+        let foreign = house
+            .raw(&format!("CONNECT example.com:443 {version}\r\nHost: x\r\n\r\n"))
+            .await;
+        assert!(foreign.starts_with(&format!("{version} 403")), "{foreign}");
+    }
+    let proxy = reqwest::Proxy::https(format!("http://127.0.0.1:{}", house.ports.http)).unwrap();
+    let authority = reqwest::Certificate::from_pem(house.authority.pem().as_bytes()).unwrap();
+    let client = reqwest::Client::builder()
+        .proxy(proxy)
+        .tls_certs_only([authority])
+        .build()
+        .unwrap();
+    let answer = client
+        .get("https://kv9.vault.localhost/keys")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.text().await.unwrap(), "vault /keys");
+}
+
+#[tokio::test]
+async fn foreign_hosts_and_origins_are_refused_before_any_route() {
+    let house = house().await;
+    let foreign_host = house
+        .raw("GET /openai/v1/models HTTP/1.1\r\nHost: example.com\r\n\r\n")
+        .await;
+    assert!(foreign_host.starts_with("HTTP/1.1 421"), "{foreign_host}");
+    assert!(foreign_host.contains("foreign_host"));
+    let url = format!("http://127.0.0.1:{}/openai/v1/models", house.ports.http);
+    let foreign_origin = house
+        .client()
+        .get(url)
+        .header("Origin", "https://example.com")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(foreign_origin.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_response_that_is_cut_resets_the_connection() {
+    let house = house().await;
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, house.ports.http))
+        .await
+        .unwrap();
+    stream
+        .write_all(b"GET /openai/cut HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    let ended = stream.read_to_end(&mut answer).await;
+    assert_eq!(ended.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn draining_closes_idle_connections_and_accepts_no_more() {
+    let house = house().await;
+    let url = format!("http://127.0.0.1:{}/healthz", house.ports.http);
+    let client = house.client();
+    client.get(&url).send().await.unwrap().text().await.unwrap();
+    assert!(
+        house.serving.drain().await,
+        "a connection without a request does not hold up the end"
+    );
+    assert!(client.get(&url).send().await.unwrap_err().is_connect());
+}
