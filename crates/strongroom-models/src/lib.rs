@@ -1,1 +1,14 @@
 //! Engines that answer: upstream servers and a built-in model.
+//!
+//! An [`Engine`] speaks OpenAI's shapes as JSON objects and knows neither storage, keys nor routes. There are two kinds:
+//! [`Upstream`] passes requests to any OpenAI-compatible server; [`BuiltIn`] keeps a small decoder in a worker process
+//! of its own, so that stopping it provably removes the opened weights from memory.
+
+mod built_in;
+mod engine;
+mod limits;
+mod upstream;
+
+pub use built_in::{BuiltIn, BuiltInConfig, LoadError, ModelSource, REHEARSAL_MODEL, worker_main};
+pub use engine::{BoxFuture, BoxStream, ChunkStream, Engine, EngineError, ModelCard, Object};
+pub use upstream::{ApiKey, Timeouts, Upstream, UpstreamConfig, UpstreamConfigError};
