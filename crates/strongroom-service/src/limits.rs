@@ -1,0 +1,89 @@
+//! Every limit of the service, in one table.
+
+use std::time::Duration;
+
+/// The limits that an installation may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest file accepted, in bytes.
+    pub file_bytes: u64,
+    /// The longest JSON body accepted, in bytes.
+    pub json_bytes: usize,
+    /// A body that brings nothing for this long is given up.
+    pub body_idle: Duration,
+    /// How long an engine may take until its answer, or the next piece of it.
+    pub engine_idle: Duration,
+    /// Token streams served at once, over all accounts.
+    pub streams: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            file_bytes: 512 * 1024 * 1024,
+            json_bytes: 8 * 1024 * 1024,
+            body_idle: Duration::from_secs(30),
+            engine_idle: Duration::from_secs(300),
+            streams: 1024,
+        }
+    }
+}
+
+/// A JSON body must have arrived whole within this time.
+pub(crate) const JSON_BODY_TIME: Duration = Duration::from_secs(120);
+/// A request without a body of note is answered within this time.
+pub(crate) const SHORT_TIME: Duration = Duration::from_secs(60);
+/// An answer of a model takes no longer than this.
+pub(crate) const INFERENCE_TIME: Duration = Duration::from_secs(600);
+/// An upload takes no longer than this, however steadily it comes.
+pub(crate) const UPLOAD_TIME: Duration = Duration::from_secs(6 * 3600);
+/// What multipart framing and the small fields may add to a file's bytes.
+pub(crate) const MULTIPART_OVERHEAD: u64 = 64 * 1024;
+/// Parts of one multipart form.
+pub(crate) const MULTIPART_PARTS: usize = 16;
+/// The longest value of a form field that is not the file.
+pub(crate) const FORM_FIELD_BYTES: usize = 4096;
+/// The longest multipart boundary (RFC 2046).
+pub(crate) const BOUNDARY_CHARS: usize = 70;
+/// Header lines of one request.
+pub(crate) const HEADERS: usize = 64;
+/// The longest query string, in bytes.
+pub(crate) const QUERY_BYTES: usize = 4096;
+/// The longest file name, in bytes.
+pub(crate) const FILE_NAME_BYTES: usize = 512;
+/// The longest id, deployment or model name, in bytes.
+pub(crate) const NAME_BYTES: usize = 128;
+/// The longest credential, in bytes.
+pub(crate) const CREDENTIAL_BYTES: usize = 16 * 1024;
+/// Files in one page of a listing; also the default.
+pub(crate) const FILES_PAGE: u32 = 10_000;
+/// Input items in one page, and the default.
+pub(crate) const ITEMS_PAGE: u32 = 100;
+/// See [`ITEMS_PAGE`].
+pub(crate) const ITEMS_PAGE_DEFAULT: u32 = 20;
+/// Metadata: pairs, characters of a key, characters of a value.
+pub(crate) const METADATA_PAIRS: usize = 16;
+/// See [`METADATA_PAIRS`].
+pub(crate) const METADATA_KEY_CHARS: usize = 64;
+/// See [`METADATA_PAIRS`].
+pub(crate) const METADATA_VALUE_CHARS: usize = 512;
+/// Responses that one conversation may chain through `previous_response_id`.
+pub(crate) const CHAIN: usize = 256;
+/// Input items of one response.
+pub(crate) const INPUT_ITEMS: usize = 4096;
+/// Bytes of all messages that a chain of responses sends to an engine.
+pub(crate) const CHAIN_BYTES: usize = 16 * 1024 * 1024;
+/// Strings of one embeddings request.
+pub(crate) const EMBEDDING_INPUTS: usize = 2048;
+/// Bytes of text that one answer of an engine may stream into a response.
+pub(crate) const OUTPUT_BYTES: usize = 8 * 1024 * 1024;
+/// What is handed to the socket at a time: the lease is looked at between two pieces.
+pub(crate) const PIECE_BYTES: usize = 128 * 1024;
+/// Answers above this length may still wait in this process when the lease ends; their connection is watched.
+pub(crate) const WATCHED_ANSWER_BYTES: usize = 32 * 1024;
+/// How long a file with an expiry may be kept: from an hour to 30 days.
+pub(crate) const EXPIRES_AFTER: std::ops::RangeInclusive<u64> = 3600..=2_592_000;
+/// How long a response is kept where nothing else is said.
+pub(crate) const RESPONSE_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// What `Retry-After` says where the key's state does not know better.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);

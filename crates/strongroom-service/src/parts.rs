@@ -1,0 +1,94 @@
+//! What the service is made of: everything that the program hands in.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use strongroom_models::Engine;
+use strongroom_store::{AccountId, PermitAuthority, Store};
+use tokio::sync::watch;
+
+use crate::auth::Authenticate;
+use crate::journal::ServiceJournal;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+
+/// Everything that the routes need.
+pub struct ServiceParts {
+    /// Where everything is kept.
+    pub store: Store,
+    /// Makes the permits that the store demands.
+    pub permits: PermitAuthority,
+    /// Turns credentials into callers.
+    pub authenticate: Arc<dyn Authenticate>,
+    /// Which deployment of which account serves which model, watched.
+    pub deployments: watch::Receiver<Arc<Deployments>>,
+    /// Where the service's own events go.
+    pub journal: Arc<dyn ServiceJournal>,
+    /// The time since the Unix epoch.
+    pub now: Arc<dyn Fn() -> Duration + Send + Sync>,
+    /// What may be as large and as slow as it may be.
+    pub limits: Limits,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// Which account a request is for, by name. The listener takes it from host or path and sets it as a request extension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountName(pub String);
+
+/// Which deployments there are.
+#[derive(Clone, Default)]
+pub struct Deployments {
+    accounts: HashMap<AccountId, BTreeMap<String, Deployment>>,
+}
+
+impl Deployments {
+    /// Adds a deployment, or replaces the one of that name.
+    pub fn insert(&mut self, account: AccountId, name: impl Into<String>, deployment: Deployment) {
+        self.accounts
+            .entry(account)
+            .or_default()
+            .insert(name.into(), deployment);
+    }
+
+    /// The deployment of this name.
+    #[must_use]
+    pub fn get(&self, account: AccountId, name: &str) -> Option<&Deployment> {
+        self.accounts.get(&account)?.get(name)
+    }
+
+    /// An account's deployments by name.
+    pub fn of(&self, account: AccountId) -> impl Iterator<Item = (&str, &Deployment)> {
+        self.accounts
+            .get(&account)
+            .into_iter()
+            .flatten()
+            .map(|(name, deployment)| (name.as_str(), deployment))
+    }
+}
+
+/// A model made available under a name.
+#[derive(Clone)]
+pub struct Deployment {
+    /// What answers.
+    pub engine: Arc<dyn Engine>,
+    /// The model's name as the engine knows it.
+    pub model: String,
+    /// When the deployment was made, in seconds since the Unix epoch.
+    pub created: u64,
+    /// What becomes of it when the customer key is turned off.
+    pub policy: RevocationPolicy,
+}
+
+/// What a deployment does when the customer key is turned off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RevocationPolicy {
+    /// Nothing is served any more within the bound; streams in flight are cut.
+    #[default]
+    Shutdown,
+    /// Nothing new is served; requests in flight finish.
+    Drain,
+    /// A running deployment goes on.
+    PreventNew,
+}
