@@ -53,7 +53,16 @@ impl KeyName {
         if vault.len() > MAX_KEY_ID_LEN {
             return Err(KeyIdError::TooLong);
         }
-        let vault = vault.strip_suffix('/').unwrap_or(vault);
+        Self::assemble(vault.strip_suffix('/').unwrap_or(vault), name)
+    }
+
+    /// Reads `https://host[:port]/keys/name`.
+    pub fn parse(text: &str) -> Result<Self, KeyIdError> {
+        let (vault, path) = split(text)?;
+        Self::assemble(vault, path)
+    }
+
+    fn assemble(vault: &str, name: &str) -> Result<Self, KeyIdError> {
         if name.is_empty() || name.len() > MAX_KEY_NAME_LEN || !name.bytes().all(is_name_byte) {
             return Err(KeyIdError::Name);
         }
@@ -61,12 +70,6 @@ impl KeyName {
             vault: parse_vault(vault)?,
             name: name.to_owned(),
         })
-    }
-
-    /// Reads `https://host[:port]/keys/name`.
-    pub fn parse(text: &str) -> Result<Self, KeyIdError> {
-        let (vault, path) = split(text)?;
-        Self::new(vault, path)
     }
 
     /// The vault's URL, without a slash at the end.
@@ -113,7 +116,7 @@ impl KeyId {
     pub fn parse(text: &str) -> Result<Self, KeyIdError> {
         let (vault, path) = split(text)?;
         let (name, version) = path.split_once('/').ok_or(KeyIdError::Path)?;
-        KeyName::new(vault, name)?.with_version(version)
+        KeyName::assemble(vault, name)?.with_version(version)
     }
 
     /// The vault's URL, without a slash at the end.
