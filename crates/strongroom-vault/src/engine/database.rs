@@ -1,0 +1,175 @@
+//! The vault's SQLite database: one writer, several readers. What was committed survives a kill; what was not is not there.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+
+use crate::engine::fault::VaultFault;
+use crate::engine::root_key::Stretch;
+use crate::limits::{DATABASE_WAIT, IDLE_READERS};
+
+/// The layout this program writes. A database with another number is refused.
+pub(crate) const FORMAT: u32 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE root (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  store BLOB NOT NULL, check_value BLOB NOT NULL,
+  salt BLOB, memory INTEGER, passes INTEGER, lanes INTEGER
+) STRICT;
+CREATE TABLE vaults (
+  name TEXT PRIMARY KEY COLLATE NOCASE,
+  resource_id TEXT NOT NULL, tenant TEXT NOT NULL,
+  soft_delete_days INTEGER NOT NULL, purge_protection INTEGER NOT NULL, created INTEGER NOT NULL
+) STRICT;
+CREATE TABLE keys (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  vault TEXT NOT NULL COLLATE NOCASE REFERENCES vaults (name),
+  name TEXT NOT NULL COLLATE NOCASE,
+  deleted INTEGER, purge INTEGER,
+  UNIQUE (vault, name)
+) STRICT;
+CREATE TABLE versions (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  key INTEGER NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+  version TEXT NOT NULL,
+  bits INTEGER NOT NULL, modulus BLOB NOT NULL, exponent BLOB NOT NULL,
+  enabled INTEGER NOT NULL, not_before INTEGER, expires INTEGER,
+  created INTEGER NOT NULL, updated INTEGER NOT NULL,
+  operations TEXT NOT NULL, tags TEXT NOT NULL,
+  wrapped BLOB NOT NULL, sealed BLOB NOT NULL,
+  UNIQUE (key, version)
+) STRICT;
+";
+
+/// What the root key must satisfy.
+pub(crate) struct RootRow {
+    pub(crate) store: [u8; 16],
+    pub(crate) check_value: [u8; 32],
+    pub(crate) stretch: Option<Stretch>,
+}
+
+pub(crate) struct Database {
+    path: PathBuf,
+    writer: Mutex<Connection>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+impl Database {
+    /// Opens the file, making it if it is not there. A new one has no root row until [`Database::begin`].
+    pub(crate) fn open(path: &Path) -> Result<Self, VaultFault> {
+        let writer = Connection::open(path)?;
+        writer.busy_timeout(DATABASE_WAIT)?;
+        writer.pragma_update(None, "journal_mode", "WAL")?;
+        writer.pragma_update(None, "synchronous", "FULL")?;
+        writer.pragma_update(None, "secure_delete", "ON")?;
+        writer.pragma_update(None, "foreign_keys", "ON")?;
+        Ok(Self {
+            path: path.to_owned(),
+            writer: Mutex::new(writer),
+            readers: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// The layout number; 0 for a file that was never begun.
+    pub(crate) fn format(&self) -> Result<u32, VaultFault> {
+        self.read(|connection| Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?))
+    }
+
+    /// Makes the tables and the root row at once.
+    pub(crate) fn begin(&self, root: &RootRow) -> Result<(), VaultFault> {
+        self.write(|transaction| {
+            transaction.execute_batch(SCHEMA)?;
+            let stretch = root.stretch.as_ref();
+            transaction.execute(
+                "INSERT INTO root VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)",
+                (
+                    root.store,
+                    root.check_value,
+                    stretch.map(|s| &s.salt),
+                    stretch.map(|s| s.memory),
+                    stretch.map(|s| s.passes),
+                    stretch.map(|s| s.lanes),
+                ),
+            )?;
+            transaction.pragma_update(None, "user_version", FORMAT)?;
+            Ok(())
+        })
+    }
+
+    /// What the root key must satisfy.
+    pub(crate) fn root(&self) -> Result<RootRow, VaultFault> {
+        self.read(|connection| {
+            let sql = "SELECT store, check_value, salt, memory, passes, lanes FROM root";
+            Ok(connection.query_row(sql, (), |row| {
+                let salt: Option<Vec<u8>> = row.get(2)?;
+                let stretch = match salt {
+                    Some(salt) => Some(Stretch {
+                        salt,
+                        memory: row.get(3)?,
+                        passes: row.get(4)?,
+                        lanes: row.get(5)?,
+                    }),
+                    None => None,
+                };
+                Ok(RootRow {
+                    store: row.get(0)?,
+                    check_value: row.get(1)?,
+                    stretch,
+                })
+            })?)
+        })
+    }
+
+    /// Runs `work` on a consistent view.
+    pub(crate) fn read<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, VaultFault>,
+    ) -> Result<T, VaultFault> {
+        let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut reader = match idle {
+            Some(reader) => reader,
+            None => self.reader()?,
+        };
+        let view = reader.transaction()?;
+        let result = work(&view);
+        drop(view);
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if readers.len() < IDLE_READERS {
+            readers.push(reader);
+        }
+        result
+    }
+
+    /// Runs `work` in a transaction of its own. Once this returns `Ok`, the change is on disk.
+    pub(crate) fn write<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, VaultFault>,
+    ) -> Result<T, VaultFault> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let result = work(&transaction)?;
+        transaction.commit()?;
+        Ok(result)
+    }
+
+    /// Empties the write-ahead log into the database, so that nothing destroyed lingers in it.
+    pub(crate) fn forget_log(&self) -> Result<(), VaultFault> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let busy: Option<i64> = writer
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))
+            .optional()?;
+        if busy == Some(1) {
+            tracing::info!("the vault's write-ahead log is in use; it is emptied at the next chance");
+        }
+        Ok(())
+    }
+
+    fn reader(&self) -> Result<Connection, VaultFault> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let reader = Connection::open_with_flags(&self.path, flags)?;
+        reader.busy_timeout(DATABASE_WAIT)?;
+        Ok(reader)
+    }
+}

@@ -1,0 +1,363 @@
+//! What stands in the tables, as functions of a connection. No policy here.
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+
+use crate::engine::fault::VaultFault;
+use crate::engine::keys::{KeySpec, PublicHalf};
+use crate::engine::settings::{DeletedKey, KeyOperation, KeyVersion, Page, PageStart, Tags, VaultSettings};
+
+/// A key, deleted or not.
+pub(crate) struct KeyRow {
+    pub(crate) id: i64,
+    pub(crate) name: String,
+    /// When it was deleted and when it will be purged.
+    pub(crate) deleted: Option<(u64, u64)>,
+}
+
+/// Unix seconds as SQLite keeps them.
+#[derive(Clone, Copy)]
+struct Seconds(u64);
+
+impl ToSql for Seconds {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let seconds =
+            i64::try_from(self.0).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        Ok(ToSqlOutput::from(seconds))
+    }
+}
+
+impl FromSql for Seconds {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let seconds = i64::column_result(value)?;
+        u64::try_from(seconds)
+            .map(Self)
+            .map_err(|_| FromSqlError::OutOfRange(seconds))
+    }
+}
+
+/// Reads a time that may be missing.
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
+    Ok(row.get::<_, Option<Seconds>>(column)?.map(|seconds| seconds.0))
+}
+
+/// A private key as it is kept.
+pub(crate) struct Kept {
+    pub(crate) wrapped: Vec<u8>,
+    pub(crate) sealed: Vec<u8>,
+}
+
+const VERSION_COLUMNS: &str = "k.name, v.version, v.bits, v.modulus, v.exponent, v.enabled, v.not_before, v.expires, \
+     v.created, v.updated, v.operations, v.tags, v.id";
+
+pub(crate) fn vault(connection: &Connection, name: &str) -> Result<VaultSettings, VaultFault> {
+    connection
+        .prepare_cached(
+            "SELECT name, resource_id, tenant, soft_delete_days, purge_protection FROM vaults WHERE name = ?1",
+        )?
+        .query_row([name], vault_row)
+        .optional()?
+        .ok_or_else(|| VaultFault::NoSuchVault(name.to_owned()))
+}
+
+pub(crate) fn vaults(connection: &Connection) -> Result<Vec<VaultSettings>, VaultFault> {
+    let sql =
+        "SELECT name, resource_id, tenant, soft_delete_days, purge_protection FROM vaults ORDER BY name";
+    let rows = connection
+        .prepare_cached(sql)?
+        .query_map((), vault_row)?
+        .collect::<Result<_, _>>()?;
+    Ok(rows)
+}
+
+fn vault_row(row: &Row<'_>) -> rusqlite::Result<VaultSettings> {
+    Ok(VaultSettings {
+        name: row.get(0)?,
+        resource_id: row.get(1)?,
+        tenant: row.get(2)?,
+        soft_delete_days: row.get(3)?,
+        purge_protection: row.get(4)?,
+    })
+}
+
+pub(crate) fn insert_vault(
+    transaction: &Transaction<'_>,
+    vault: &VaultSettings,
+    now: u64,
+) -> Result<(), VaultFault> {
+    let values = (
+        &vault.name,
+        &vault.resource_id,
+        &vault.tenant,
+        vault.soft_delete_days,
+        vault.purge_protection,
+        Seconds(now),
+    );
+    transaction.execute("INSERT INTO vaults VALUES (?1, ?2, ?3, ?4, ?5, ?6)", values)?;
+    Ok(())
+}
+
+/// The key of this name, unless its time to be purged has come.
+pub(crate) fn key(
+    connection: &Connection,
+    vault: &str,
+    name: &str,
+    now: u64,
+) -> Result<Option<KeyRow>, VaultFault> {
+    let sql = "SELECT id, name, deleted, purge FROM keys WHERE vault = ?1 AND name = ?2 AND (purge IS NULL OR purge > ?3)";
+    let found = connection
+        .prepare_cached(sql)?
+        .query_row((vault, name, Seconds(now)), |row| {
+            let deleted = time(row, 2)?.zip(time(row, 3)?);
+            Ok(KeyRow {
+                id: row.get(0)?,
+                name: row.get(1)?,
+                deleted,
+            })
+        })
+        .optional()?;
+    Ok(found)
+}
+
+pub(crate) fn count_keys(connection: &Connection, vault: &str) -> Result<u32, VaultFault> {
+    Ok(
+        connection.query_row("SELECT count(*) FROM keys WHERE vault = ?1", [vault], |row| {
+            row.get(0)
+        })?,
+    )
+}
+
+pub(crate) fn count_versions(connection: &Connection, key: i64) -> Result<u32, VaultFault> {
+    Ok(
+        connection.query_row("SELECT count(*) FROM versions WHERE key = ?1", [key], |row| {
+            row.get(0)
+        })?,
+    )
+}
+
+pub(crate) fn insert_key(transaction: &Transaction<'_>, vault: &str, name: &str) -> Result<i64, VaultFault> {
+    transaction.execute("INSERT INTO keys (vault, name) VALUES (?1, ?2)", (vault, name))?;
+    Ok(transaction.last_insert_rowid())
+}
+
+/// A version of a key, the latest if none is named, with its row id.
+pub(crate) fn version(
+    connection: &Connection,
+    key: i64,
+    version: Option<&str>,
+) -> Result<Option<(KeyVersion, i64)>, VaultFault> {
+    let with_id = |row: &Row<'_>| Ok((version_row(row)?, row.get(12)?));
+    let found = match version {
+        Some(version) => connection
+            .prepare_cached(&format!(
+                "SELECT {VERSION_COLUMNS} FROM versions v JOIN keys k ON k.id = v.key WHERE v.key = ?1 AND v.version = ?2"
+            ))?
+            .query_row((key, version), with_id)
+            .optional()?,
+        None => connection
+            .prepare_cached(&format!(
+                "SELECT {VERSION_COLUMNS} FROM versions v JOIN keys k ON k.id = v.key WHERE v.key = ?1 \
+                 ORDER BY v.id DESC LIMIT 1"
+            ))?
+            .query_row([key], with_id)
+            .optional()?,
+    };
+    Ok(found)
+}
+
+fn version_row(row: &Row<'_>) -> rusqlite::Result<KeyVersion> {
+    let bits: u32 = row.get(2)?;
+    let operations: String = row.get(10)?;
+    let tags: String = row.get(11)?;
+    let unreadable = |column| rusqlite::Error::InvalidColumnType(column, String::new(), Type::Text);
+    Ok(KeyVersion {
+        name: row.get(0)?,
+        version: row.get(1)?,
+        spec: KeySpec::from_bits(bits).ok_or_else(|| unreadable(2))?,
+        public: PublicHalf {
+            modulus: row.get(3)?,
+            exponent: row.get(4)?,
+        },
+        enabled: row.get(5)?,
+        not_before: time(row, 6)?,
+        expires: time(row, 7)?,
+        created: row.get::<_, Seconds>(8)?.0,
+        updated: row.get::<_, Seconds>(9)?.0,
+        operations: operations
+            .split(' ')
+            .filter_map(KeyOperation::from_name)
+            .collect(),
+        tags: serde_json::from_str(&tags).map_err(|_| unreadable(11))?,
+    })
+}
+
+/// The private key of a version.
+pub(crate) fn kept(connection: &Connection, version_id: i64) -> Result<Kept, VaultFault> {
+    let kept = connection
+        .prepare_cached("SELECT wrapped, sealed FROM versions WHERE id = ?1")?
+        .query_row([version_id], |row| {
+            Ok(Kept {
+                wrapped: row.get(0)?,
+                sealed: row.get(1)?,
+            })
+        })?;
+    Ok(kept)
+}
+
+pub(crate) fn insert_version(
+    transaction: &Transaction<'_>,
+    key: i64,
+    made: &KeyVersion,
+    kept: &Kept,
+) -> Result<(), VaultFault> {
+    transaction.execute(
+        "INSERT INTO versions (key, version, bits, modulus, exponent, enabled, not_before, expires, created, updated, \
+         operations, tags, wrapped, sealed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        (
+            key,
+            &made.version,
+            made.spec.bits(),
+            &made.public.modulus,
+            &made.public.exponent,
+            made.enabled,
+            made.not_before.map(Seconds),
+            made.expires.map(Seconds),
+            Seconds(made.created),
+            Seconds(made.updated),
+            operations_text(&made.operations),
+            tags_text(&made.tags)?,
+            &kept.wrapped,
+            &kept.sealed,
+        ),
+    )?;
+    Ok(())
+}
+
+/// Writes the changeable part of a version back.
+pub(crate) fn update_version(
+    transaction: &Transaction<'_>,
+    id: i64,
+    version: &KeyVersion,
+) -> Result<(), VaultFault> {
+    transaction.execute(
+        "UPDATE versions SET enabled = ?2, not_before = ?3, expires = ?4, updated = ?5, operations = ?6, tags = ?7 \
+         WHERE id = ?1",
+        (
+            id,
+            version.enabled,
+            version.not_before.map(Seconds),
+            version.expires.map(Seconds),
+            Seconds(version.updated),
+            operations_text(&version.operations),
+            tags_text(&version.tags)?,
+        ),
+    )?;
+    Ok(())
+}
+
+fn operations_text(operations: &[KeyOperation]) -> String {
+    operations
+        .iter()
+        .map(|operation| operation.name())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn tags_text(tags: &Tags) -> Result<String, VaultFault> {
+    serde_json::to_string(tags).map_err(|_| VaultFault::BadParameter("the tags cannot be stored"))
+}
+
+/// The latest version of each key that is not deleted, by name.
+pub(crate) fn list_keys(
+    connection: &Connection,
+    vault: &str,
+    start: &PageStart,
+) -> Result<Page<KeyVersion>, VaultFault> {
+    let sql = format!(
+        "SELECT {VERSION_COLUMNS} FROM keys k JOIN versions v ON v.id = (SELECT max(id) FROM versions WHERE key = k.id) \
+         WHERE k.vault = ?1 AND k.deleted IS NULL AND k.name > ?2 ORDER BY k.name LIMIT ?3"
+    );
+    let after = start.after.as_deref().unwrap_or_default();
+    let rows = connection
+        .prepare_cached(&sql)?
+        .query_map((vault, after, start.limit + 1), version_row)?
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(page(rows, start.limit))
+}
+
+/// All versions of a key, oldest first.
+pub(crate) fn list_versions(
+    connection: &Connection,
+    key: i64,
+    start: &PageStart,
+) -> Result<Page<KeyVersion>, VaultFault> {
+    let sql = format!(
+        "SELECT {VERSION_COLUMNS} FROM versions v JOIN keys k ON k.id = v.key WHERE v.key = ?1 AND v.id > \
+         coalesce((SELECT id FROM versions WHERE key = ?1 AND version = ?2), 0) ORDER BY v.id LIMIT ?3"
+    );
+    let after = start.after.as_deref().unwrap_or_default();
+    let rows = connection
+        .prepare_cached(&sql)?
+        .query_map((key, after, start.limit + 1), version_row)?
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(page(rows, start.limit))
+}
+
+/// Deleted keys that can still be recovered, by name.
+pub(crate) fn list_deleted(
+    connection: &Connection,
+    vault: &str,
+    now: u64,
+    start: &PageStart,
+) -> Result<Page<DeletedKey>, VaultFault> {
+    let sql = format!(
+        "SELECT {VERSION_COLUMNS}, k.deleted, k.purge FROM keys k \
+         JOIN versions v ON v.id = (SELECT max(id) FROM versions WHERE key = k.id) \
+         WHERE k.vault = ?1 AND k.deleted IS NOT NULL AND k.purge > ?4 AND k.name > ?2 ORDER BY k.name LIMIT ?3"
+    );
+    let after = start.after.as_deref().unwrap_or_default();
+    let rows = connection
+        .prepare_cached(&sql)?
+        .query_map((vault, after, start.limit + 1, Seconds(now)), |row| {
+            Ok(DeletedKey {
+                latest: version_row(row)?,
+                deleted: row.get::<_, Seconds>(13)?.0,
+                purge: row.get::<_, Seconds>(14)?.0,
+            })
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(page(rows, start.limit))
+}
+
+fn page<T>(mut rows: Vec<T>, limit: u32) -> Page<T> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    Page { rows, more }
+}
+
+pub(crate) fn set_deleted(
+    transaction: &Transaction<'_>,
+    key: i64,
+    times: Option<(u64, u64)>,
+) -> Result<(), VaultFault> {
+    let (deleted, purge) = times
+        .map(|(deleted, purge)| (Seconds(deleted), Seconds(purge)))
+        .unzip();
+    transaction.execute(
+        "UPDATE keys SET deleted = ?2, purge = ?3 WHERE id = ?1",
+        (key, deleted, purge),
+    )?;
+    Ok(())
+}
+
+/// Destroys a key with all its versions.
+pub(crate) fn destroy(transaction: &Transaction<'_>, key: i64) -> Result<(), VaultFault> {
+    transaction.execute("DELETE FROM keys WHERE id = ?1", [key])?;
+    Ok(())
+}
+
+/// Destroys the deleted keys whose time has come.
+pub(crate) fn sweep(transaction: &Transaction<'_>, now: u64) -> Result<usize, VaultFault> {
+    Ok(transaction.execute("DELETE FROM keys WHERE purge <= ?1", [Seconds(now)])?)
+}

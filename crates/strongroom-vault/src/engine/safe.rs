@@ -1,0 +1,122 @@
+//! Private keys at rest: each sealed under an object key of its own, bound to vault, key name and version, and wrapped under
+//! a key that is derived from the root key.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use strongroom_seal::{
+    AccountId, BranchKey, BranchVersion, CheckValue, Context, ObjectKey, OpenError, SealError, Secret,
+    WrappedKey,
+};
+use uuid::Uuid;
+
+use crate::engine::KeyPath;
+use crate::engine::fault::VaultFault;
+use crate::engine::keys::PrivateKey;
+use crate::engine::rows::Kept;
+use crate::limits::CACHED_KEYS;
+
+/// The kind in the sealing context of a private key.
+const KIND: &str = "vault-key";
+
+pub(crate) struct Safe {
+    store: AccountId,
+    branch: BranchKey,
+    /// Opened keys by row id. Ids are never used twice.
+    opened: Mutex<HashMap<i64, Arc<dyn PrivateKey>>>,
+}
+
+impl Safe {
+    /// A safe with a fresh store id, which must be stored beside the check value.
+    pub(crate) fn begin(root: &Secret<32>) -> Result<(Self, [u8; 16]), VaultFault> {
+        let store = Uuid::new_v4();
+        let account = AccountId::from_uuid(store);
+        let branch = BranchKey::derive(root, account, BranchVersion::FIRST)?;
+        Ok((Self::over(account, branch), *store.as_bytes()))
+    }
+
+    /// The safe of an existing store, if `root` is its root key.
+    pub(crate) fn resume(root: &Secret<32>, store: [u8; 16], check: [u8; 32]) -> Result<Self, OpenError> {
+        let account = AccountId::from_uuid(Uuid::from_bytes(store));
+        let check = CheckValue::from_bytes(check);
+        let branch = BranchKey::derive_checked(root, account, BranchVersion::FIRST, check)?;
+        Ok(Self::over(account, branch))
+    }
+
+    fn over(store: AccountId, branch: BranchKey) -> Self {
+        Self {
+            store,
+            branch,
+            opened: Mutex::new(HashMap::new()),
+        }
+    }
+
+    pub(crate) fn check_value(&self) -> CheckValue {
+        self.branch.check_value()
+    }
+
+    /// Seals a private key for the disk.
+    pub(crate) fn seal(&self, key: &KeyPath, version: &str, private: &[u8]) -> Result<Kept, VaultFault> {
+        let id = context_id(key, version);
+        let context = Context::new(self.store, KIND, &id, 0).map_err(|_| VaultFault::Library)?;
+        let object = ObjectKey::generate()?;
+        let sealed = object.seal_record(&context, private)?;
+        let wrapped = self.branch.wrap(&context, &object)?.as_bytes().to_vec();
+        Ok(Kept { wrapped, sealed })
+    }
+
+    /// The opened key of this row: from memory, or by `load`ing what the disk holds.
+    pub(crate) fn open(
+        &self,
+        row: i64,
+        key: &KeyPath,
+        version: &str,
+        kept: impl FnOnce() -> Result<Kept, VaultFault>,
+        load: impl FnOnce(&[u8]) -> Result<Arc<dyn PrivateKey>, VaultFault>,
+    ) -> Result<Arc<dyn PrivateKey>, VaultFault> {
+        if let Some(opened) = self.opened().get(&row) {
+            return Ok(Arc::clone(opened));
+        }
+        let kept = kept()?;
+        let id = context_id(key, version);
+        let context = Context::new(self.store, KIND, &id, 0).map_err(|_| VaultFault::Unusable)?;
+        let wrapped = WrappedKey::parse(&kept.wrapped)?;
+        let private = self
+            .branch
+            .unwrap(&context, &wrapped)?
+            .open_record(&context, &kept.sealed)?;
+        let loaded = load(&private)?;
+        let mut opened = self.opened();
+        if opened.len() >= CACHED_KEYS {
+            opened.clear();
+        }
+        opened.insert(row, Arc::clone(&loaded));
+        Ok(loaded)
+    }
+
+    /// Drops all opened keys: after a deletion none of the deleted may linger.
+    pub(crate) fn close_all(&self) {
+        self.opened().clear();
+    }
+
+    fn opened(&self) -> std::sync::MutexGuard<'_, HashMap<i64, Arc<dyn PrivateKey>>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Names are compared without letter case, so the context is spelled in lower case.
+fn context_id(key: &KeyPath, version: &str) -> String {
+    format!("{}/{}/{version}", key.vault, key.name).to_ascii_lowercase()
+}
+
+impl From<SealError> for VaultFault {
+    fn from(_: SealError) -> Self {
+        Self::Library
+    }
+}
+
+impl From<OpenError> for VaultFault {
+    fn from(_: OpenError) -> Self {
+        Self::Unusable
+    }
+}

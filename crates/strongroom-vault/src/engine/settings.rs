@@ -1,0 +1,196 @@
+//! What the engine is told and what it tells: vaults, keys, attributes, changes.
+
+use std::collections::BTreeMap;
+
+use crate::engine::keys::{KeySpec, PublicHalf};
+
+/// A vault, as it is fixed at creation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VaultSettings {
+    /// The name: 3 to 24 letters, digits and hyphens, beginning with a letter.
+    pub name: String,
+    /// The ARM resource id.
+    pub resource_id: String,
+    /// The tenant whose tokens it accepts.
+    pub tenant: String,
+    /// How long deleted keys stay recoverable: 7 to 90 days.
+    pub soft_delete_days: u32,
+    /// Whether deleted keys can be purged before that time. Cannot be taken back.
+    pub purge_protection: bool,
+}
+
+impl VaultSettings {
+    /// The recovery level that keys of this vault carry.
+    pub const fn recovery_level(&self) -> &'static str {
+        match (self.soft_delete_days < 90, self.purge_protection) {
+            (true, true) => "CustomizedRecoverable",
+            (false, true) => "Recoverable",
+            (true, false) => "CustomizedRecoverable+Purgeable",
+            (false, false) => "Recoverable+Purgeable",
+        }
+    }
+}
+
+/// What a key may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KeyOperation {
+    /// Encrypt with the public half.
+    Encrypt,
+    /// Decrypt.
+    Decrypt,
+    /// Sign.
+    Sign,
+    /// Verify with the public half.
+    Verify,
+    /// Wrap with the public half.
+    WrapKey,
+    /// Unwrap.
+    UnwrapKey,
+}
+
+impl KeyOperation {
+    /// What a key may be used for unless told otherwise.
+    pub const ALL: [Self; 6] = [
+        Self::Encrypt,
+        Self::Decrypt,
+        Self::Sign,
+        Self::Verify,
+        Self::WrapKey,
+        Self::UnwrapKey,
+    ];
+
+    /// The name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Encrypt => "encrypt",
+            Self::Decrypt => "decrypt",
+            Self::Sign => "sign",
+            Self::Verify => "verify",
+            Self::WrapKey => "wrapKey",
+            Self::UnwrapKey => "unwrapKey",
+        }
+    }
+
+    /// The operation of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|operation| operation.name().eq_ignore_ascii_case(name))
+    }
+}
+
+/// Tags: readable by whoever may read the key.
+pub type Tags = BTreeMap<String, String>;
+
+/// A key to be made.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    /// Its kind and size.
+    pub spec: KeySpec,
+    /// Whether it can be used.
+    pub enabled: bool,
+    /// From when it wraps, in Unix seconds.
+    pub not_before: Option<u64>,
+    /// Until when it wraps, in Unix seconds.
+    pub expires: Option<u64>,
+    /// What it may be used for.
+    pub operations: Vec<KeyOperation>,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+impl NewKey {
+    /// An enabled key for every operation, without times and tags.
+    pub fn of(spec: KeySpec) -> Self {
+        Self {
+            spec,
+            enabled: true,
+            not_before: None,
+            expires: None,
+            operations: KeyOperation::ALL.to_vec(),
+            tags: Tags::new(),
+        }
+    }
+}
+
+/// What to change on a key version; `None` leaves as it is.
+#[derive(Debug, Clone, Default)]
+pub struct KeyChange {
+    /// Whether it can be used.
+    pub enabled: Option<bool>,
+    /// From when it wraps.
+    pub not_before: Option<u64>,
+    /// Until when it wraps.
+    pub expires: Option<u64>,
+    /// What it may be used for.
+    pub operations: Option<Vec<KeyOperation>>,
+    /// Its tags, all of them.
+    pub tags: Option<Tags>,
+}
+
+/// One version of a key: its public half and attributes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyVersion {
+    /// The key's name, spelled as at its creation.
+    pub name: String,
+    /// The version: 32 hexadecimal digits.
+    pub version: String,
+    /// Kind and size.
+    pub spec: KeySpec,
+    /// Modulus and exponent.
+    pub public: PublicHalf,
+    /// Whether it can be used.
+    pub enabled: bool,
+    /// From when it wraps, in Unix seconds.
+    pub not_before: Option<u64>,
+    /// Until when it wraps, in Unix seconds.
+    pub expires: Option<u64>,
+    /// When it was made, in Unix seconds.
+    pub created: u64,
+    /// When it was last changed, in Unix seconds.
+    pub updated: u64,
+    /// What it may be used for.
+    pub operations: Vec<KeyOperation>,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+/// A deleted key that can still be recovered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeletedKey {
+    /// Its latest version.
+    pub latest: KeyVersion,
+    /// When it was deleted, in Unix seconds.
+    pub deleted: u64,
+    /// When it will be destroyed, in Unix seconds.
+    pub purge: u64,
+}
+
+/// Where a page begins: what comes after this key name or version was given before.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PageStart {
+    /// The last row of the page before.
+    pub after: Option<String>,
+    /// Rows wanted.
+    pub limit: u32,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// Whether more follow.
+    pub more: bool,
+}
+
+/// Something about a key changed. A subscriber should ask the vault, and decide by its answer alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyChanged {
+    /// The vault.
+    pub vault: String,
+    /// The key.
+    pub key: String,
+    /// The version, where one version is meant.
+    pub version: Option<String>,
+}

@@ -1,0 +1,56 @@
+//! Every number that bounds what this crate takes in, keeps or waits for.
+
+use std::time::Duration;
+
+/// Largest request body: a wrapped RSA-4096 value with its JSON is below 1 KiB; tags and lists leave room.
+pub(crate) const MAX_BODY: usize = 64 * 1024;
+/// Tags per key version, as on Azure.
+pub(crate) const MAX_TAGS: usize = 15;
+/// Characters of a tag's name and of its value, as on Azure.
+pub(crate) const MAX_TAG_TEXT: usize = 256;
+/// Longest key name.
+pub(crate) const MAX_KEY_NAME: usize = 127;
+/// Rows on one page of a list, as on Azure; also what is given when the caller asks for no number.
+pub(crate) const MAX_PAGE: u32 = 25;
+/// Days for which deleted keys stay recoverable.
+pub(crate) const SOFT_DELETE_DAYS: std::ops::RangeInclusive<u32> = 7..=90;
+/// Engine operations at work at once; more wait in line.
+pub(crate) const CONCURRENT_OPERATIONS: usize = 64;
+/// Key generations at work at once: an RSA-4096 key takes seconds, and unwraps must not wait behind it.
+pub(crate) const CONCURRENT_GENERATIONS: usize = 1;
+/// Opened private keys kept in memory.
+pub(crate) const CACHED_KEYS: usize = 256;
+/// Idle connections for reading kept open.
+pub(crate) const IDLE_READERS: usize = 8;
+/// Changes a slow subscriber may fall behind before it misses some (it hears that it lagged).
+pub(crate) const CHANGE_QUEUE: usize = 256;
+/// How long SQLite waits for another connection's lock.
+pub(crate) const DATABASE_WAIT: Duration = Duration::from_secs(5);
+/// Versions one key may have.
+pub(crate) const MAX_VERSIONS: u32 = 10_000;
+/// Keys one vault may have, deleted ones included.
+pub(crate) const MAX_KEYS: u32 = 100_000;
+
+/// Passphrase to root key: memory in KiB, passes, lanes. RFC 9106's choice for machines without gigabytes to spare.
+pub(crate) const ARGON2_COST: (u32, u32, u32) = (64 * 1024, 3, 4);
+/// Most memory, in KiB, that stored parameters may make us spend.
+pub(crate) const MAX_ARGON2_MEMORY: u32 = 1024 * 1024;
+/// Most passes that stored parameters may make us spend.
+pub(crate) const MAX_ARGON2_PASSES: u32 = 64;
+/// Shortest passphrase.
+pub(crate) const MIN_PASSPHRASE: usize = 12;
+
+/// What the client waits for a connection.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// What one call to a vault may take in all, token included, unless configured otherwise.
+pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(3);
+/// Largest answer of a vault or token endpoint.
+pub(crate) const MAX_ANSWER: usize = 256 * 1024;
+/// Vaults whose clients are kept; one more drops them all and begins anew.
+pub(crate) const KEPT_CLIENTS: usize = 256;
+/// An identity token is asked for anew this long before it ends.
+pub(crate) const TOKEN_MARGIN: Duration = Duration::from_secs(60);
+/// The longest `Retry-After` that is believed.
+pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+/// Characters of a foreign error message that reach our log.
+pub(crate) const MAX_DETAIL: usize = 300;
