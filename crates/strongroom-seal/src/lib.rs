@@ -33,6 +33,8 @@ mod key_wrap;
 mod object;
 mod page;
 mod secret;
+#[cfg(test)]
+mod vectors;
 mod wrapped;
 mod xaes;
 
