@@ -1,1 +1,28 @@
-//! The second reader: proves what the stored bytes are.
+//! The second reader: says of every byte under `service/` what it is, and proves what it can.
+//!
+//! Written from `docs/format.md` on the formats of `strongroom-seal` and a read-only SQLite. It shares no code with the crate
+//! that writes the storage, runs beside a live service, and changes nothing.
+//!
+//! Two questions, two ways to ask:
+//!
+//! - *Blind*: without any key. Every file is one that the format names; every byte is a sealed object's, one of the few
+//!   documented columns', index structure's, or unaccounted for.
+//! - *With keys*: each seed is unwrapped through the vault, each branch key compared with its check value, each record and blob
+//!   opened and authenticated, and what stands in the clear compared with what is inside the seal.
+
+mod blind;
+mod database;
+mod error;
+mod folder;
+mod keys;
+mod limits;
+mod objects;
+mod report;
+mod text;
+mod verify;
+
+// The public interface is:
+pub use error::VerifyError;
+pub use keys::{Anchor, Unwrap};
+pub use report::{Class, Fault, KindCount, Report, Tally};
+pub use verify::{Verification, verify};

@@ -1,0 +1,95 @@
+//! What can be said of the files without any key.
+
+use std::path::Path;
+
+use crate::database::Database;
+use crate::error::VerifyError;
+use crate::folder::{self, Found, Role};
+use crate::report::{Class, Report};
+use crate::text::Scanner;
+
+/// Looks through every file: known by name, and free of readable text that nothing explains.
+pub(crate) fn check_files(
+    files: &[Found],
+    database: &Database,
+    report: &mut Report,
+) -> Result<(), VerifyError> {
+    let schema = database.schema_texts()?;
+    let mut documented: Vec<&str> = schema.iter().map(String::as_str).collect();
+    // The file's own header, and names of the library's own.
+    documented.extend([
+        "SQLite format 3",
+        "sqlite_autoindex",
+        "sqlite_sequence",
+        "CREATE TABLE sqlite_sequence(name,seq)",
+    ]);
+    for found in files {
+        report.files += 1;
+        let documented = match found.role {
+            Role::Database | Role::DatabaseLog => documented.as_slice(),
+            _ => &[],
+        };
+        check_text(found, documented, report)?;
+        match found.role {
+            Role::Database => {}
+            Role::DatabaseLog => report.bytes.add(Class::Index, found.bytes),
+            Role::Lock if found.bytes == 0 => {}
+            Role::Blob | Role::Incoming => check_blob(found, report)?,
+            Role::Lock | Role::Unknown => {
+                report.unaccounted(&found.name, found.bytes, "the format names no such file");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Adds the database's bytes by what they are.
+pub(crate) fn tally_database(database: &Database, report: &mut Report) -> Result<(), VerifyError> {
+    let sizes = database.sizes()?;
+    let known = sizes.sealed + sizes.wrapped + sizes.clear + sizes.free;
+    report.bytes.add(Class::Sealed, sizes.sealed);
+    report.bytes.add(Class::WrappedKey, sizes.wrapped);
+    report.bytes.add(Class::Clear, sizes.clear);
+    report.bytes.add(Class::Erased, sizes.free);
+    report.bytes.add(Class::Index, sizes.whole.saturating_sub(known));
+    Ok(())
+}
+
+/// Blobs that no record refers to. A fresh look at the database decides, since a live service commits meanwhile.
+pub(crate) fn check_owners(folder: &Path, files: &[Found], report: &mut Report) -> Result<(), VerifyError> {
+    let fresh = Database::open(folder)?;
+    for found in files.iter().filter(|found| found.role == Role::Blob) {
+        if fresh.refers_to(found.blob())? {
+            report.bytes.add(Class::Sealed, found.bytes);
+        } else if found.path.exists() {
+            let what = "no record refers to this blob; the service's next start sweeps what a crash left";
+            report.unaccounted(&found.name, found.bytes, what);
+        }
+    }
+    Ok(())
+}
+
+fn check_blob(found: &Found, report: &mut Report) -> Result<(), VerifyError> {
+    if found.role == Role::Incoming {
+        report.bytes.add(Class::Incoming, found.bytes);
+    }
+    let mut first = None;
+    folder::read(&found.path, |chunk| first = first.or(chunk.first().copied()))?;
+    // One length byte opens the header: 40.
+    if first.is_some_and(|byte| byte != 40) {
+        report.fault(&found.name, "it does not begin as a sealed blob does");
+    }
+    Ok(())
+}
+
+fn check_text(found: &Found, documented: &[&str], report: &mut Report) -> Result<(), VerifyError> {
+    let mut scanner = Scanner::new(documented);
+    folder::read(&found.path, |chunk| scanner.feed(chunk))?;
+    for (offset, length) in scanner.finish() {
+        report.fault(
+            &found.name,
+            format!("{length} bytes of readable text at offset {offset}"),
+        );
+    }
+    Ok(())
+}

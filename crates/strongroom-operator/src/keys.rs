@@ -1,0 +1,97 @@
+//! From wrapped seeds to branch keys that were compared with what is pinned and endorsed.
+
+use std::collections::BTreeMap;
+
+use strongroom_seal::{
+    AccountId, BranchKey, BranchVersion, CheckValue, Endorsement, KeyId, Secret, VaultError, WrapAlgorithm,
+    WrappedSeed,
+};
+
+use crate::database::BranchRow;
+use crate::report::Report;
+
+/// The check value that the account resource pins, of its oldest live branch version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Anchor {
+    /// The branch version.
+    pub version: BranchVersion,
+    /// Its check value.
+    pub check: CheckValue,
+}
+
+/// What the verifier needs from outside to use keys: the vault's unwrap, and what is pinned.
+pub trait Unwrap {
+    /// Unwraps a seed at the vault.
+    fn unwrap(&mut self, key: &KeyId, seed: &WrappedSeed) -> Result<Secret<32>, VaultError>;
+
+    /// Whether the account is configured to use this key. A wrap that names another is not sent anywhere.
+    fn admits(&self, account: AccountId, key: &KeyId) -> bool;
+
+    /// What the account resource pins.
+    fn anchor(&self, account: AccountId) -> Option<Anchor>;
+}
+
+/// The branch keys that were unwrapped and checked.
+pub(crate) type BranchKeys = BTreeMap<(AccountId, u32), BranchKey>;
+
+/// Unwraps and checks every branch version; what fails is a fault and is left out.
+pub(crate) fn load(rows: &[BranchRow], source: &mut dyn Unwrap, report: &mut Report) -> BranchKeys {
+    let mut keys = BranchKeys::new();
+    for row in rows {
+        let place = format!("branch {} of account {}", row.version, row.account);
+        match load_one(row, source, &keys) {
+            Ok(key) => drop(keys.insert((row.account, row.version), key)),
+            Err(what) => report.fault(place, what),
+        }
+    }
+    keys
+}
+
+fn load_one(row: &BranchRow, source: &mut dyn Unwrap, known: &BranchKeys) -> Result<BranchKey, String> {
+    let id = KeyId::parse(&row.key).map_err(|error| format!("the key identifier is malformed: {error}"))?;
+    WrapAlgorithm::from_name(&row.algorithm).ok_or("the wrap algorithm is not in the format")?;
+    if !source.admits(row.account, &id) {
+        return Err(format!(
+            "the seed is wrapped by {id}, which is not the account's key"
+        ));
+    }
+    let wrapped = WrappedSeed::new(row.seed.clone()).map_err(|error| error.to_string())?;
+    let seed = source.unwrap(&id, &wrapped).map_err(|error| error.to_string())?;
+    let check = CheckValue::from_bytes(row.check);
+    let version = BranchVersion::new(row.version);
+    let key =
+        BranchKey::derive_checked(&seed, row.account, version, check).map_err(|error| error.to_string())?;
+    vouch(row, version, check, source, known)?;
+    Ok(key)
+}
+
+/// The oldest version must be the pinned one, each later one endorsed by its predecessor.
+fn vouch(
+    row: &BranchRow,
+    version: BranchVersion,
+    check: CheckValue,
+    source: &dyn Unwrap,
+    known: &BranchKeys,
+) -> Result<(), String> {
+    if let Some(anchor) = source
+        .anchor(row.account)
+        .filter(|anchor| anchor.version == version)
+    {
+        return if anchor.check == check {
+            Ok(())
+        } else {
+            Err("the check value is not the pinned one".to_owned())
+        };
+    }
+    let predecessor = row
+        .version
+        .checked_sub(1)
+        .and_then(|earlier| known.get(&(row.account, earlier)));
+    let endorsement = row.endorsement.map(Endorsement::from_bytes);
+    let (Some(predecessor), Some(endorsement)) = (predecessor, endorsement) else {
+        return Err("neither pinned in the account nor endorsed by a predecessor that is".to_owned());
+    };
+    predecessor
+        .verify_endorsement(version, check, &endorsement)
+        .map_err(|error| error.to_string())
+}
