@@ -1,0 +1,7 @@
+use strongroom_seal::*;
+
+fn copy(key: &BranchKey) -> BranchKey {
+    key.clone()
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use strongroom_seal::*;
+
+fn copy(key: &TinkKeyset) -> TinkKeyset {
+    key.clone()
+}
+
+fn main() {}

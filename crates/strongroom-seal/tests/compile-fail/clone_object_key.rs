@@ -1,0 +1,7 @@
+use strongroom_seal::*;
+
+fn copy(key: &ObjectKey) -> ObjectKey {
+    key.clone()
+}
+
+fn main() {}

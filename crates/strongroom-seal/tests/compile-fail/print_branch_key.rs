@@ -1,0 +1,7 @@
+use strongroom_seal::*;
+
+fn print(key: &BranchKey) {
+    println!("{key:?}");
+}
+
+fn main() {}
