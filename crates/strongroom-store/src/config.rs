@@ -19,6 +19,10 @@ impl StoreConfig {
     /// The defaults, in this folder.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), erase_within: Duration::from_secs(60), anchors: None }
+        Self {
+            folder: folder.into(),
+            erase_within: Duration::from_secs(60),
+            anchors: None,
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use strongroom_seal::{SealError, limits as seal_limits};
 use thiserror::Error;
 
 use crate::keyring::KeyDenied;
@@ -26,7 +27,7 @@ pub enum StoreError {
     },
     /// What is stored does not open or contradicts itself. The object is damaged or was tampered with.
     #[error("stored object is damaged: {0}")]
-    Corrupt(Corruption),
+    Corrupt(#[from] Corruption),
     /// The body or blob is larger than the store takes.
     #[error("larger than {limit} bytes")]
     TooLarge {
@@ -45,6 +46,9 @@ pub enum StoreError {
     /// The permit is for another account or another action.
     #[error("the permit does not allow this")]
     NotPermitted,
+    /// Sealing did not happen; nothing was written.
+    #[error(transparent)]
+    Seal(SealError),
     /// Too much work is queued; try again shortly.
     #[error("the store is busy")]
     Busy,
@@ -54,6 +58,17 @@ pub enum StoreError {
     /// The storage failed.
     #[error(transparent)]
     Io(#[from] StorageFault),
+}
+
+impl From<SealError> for StoreError {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::TooLarge => Self::TooLarge {
+                limit: seal_limits::MAX_BLOB_LEN,
+            },
+            other => Self::Seal(other),
+        }
+    }
 }
 
 /// In what way a stored object is damaged.
@@ -85,7 +100,9 @@ pub struct StorageFault {
 
 impl StorageFault {
     pub(crate) fn new(detail: impl Into<String>) -> Self {
-        Self { detail: detail.into() }
+        Self {
+            detail: detail.into(),
+        }
     }
 }
 

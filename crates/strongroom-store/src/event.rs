@@ -107,7 +107,9 @@ pub(crate) struct Events {
 
 impl Events {
     pub(crate) fn new() -> Self {
-        Self { sender: broadcast::Sender::new(limits::EVENTS) }
+        Self {
+            sender: broadcast::Sender::new(limits::EVENTS),
+        }
     }
 
     pub(crate) fn emit(&self, event: StoreEvent) {

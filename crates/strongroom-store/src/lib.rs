@@ -3,15 +3,21 @@
 //! A caller shows a [`Permit`], the keyring lends a lease on the account's branch key, the body is sealed, and only the
 //! type `Sealed` enters a back end. See ARCHITECTURE.md, "Life of an upload".
 
+mod blobs;
 mod config;
 mod error;
 mod event;
+#[cfg(any(test, feature = "conformance"))]
+mod faults;
 mod jobs;
 mod keyring;
 mod limits;
 mod object;
 mod permit;
 mod reading;
+mod records;
+mod rotation;
+mod sealing;
 mod staging;
 mod store;
 
@@ -20,11 +26,16 @@ pub use config::StoreConfig;
 pub use error::{Corruption, OpenStoreError, StorageFault, StoreError};
 pub use event::StoreEvent;
 pub use jobs::{JobId, JobKind, JobState, JobStatus};
-pub use keyring::{Anchor, AnchorKeeper, Binding, KeyDenied, KeyState, KeyStatus, Lease};
+pub use keyring::{
+    Anchor, AnchorError, AnchorKeeper, Binding, KeyDenied, KeyState, KeyStatus, LastAnswer, Lease,
+};
 pub use object::{
-    Change, Expiry, KeyVersionNeed, Listing, Meta, NewObject, Object, Order, Page, PartSize, Statistics, Usage,
+    Change, Expiry, KeyVersionNeed, Listing, Meta, NewObject, Object, Order, Page, PartSize, Statistics,
+    Usage,
 };
 pub use permit::{Action, Permit, PermitAuthority};
 pub use reading::{BlobReader, StoredReader, TinkExport};
 pub use staging::{BlobWriter, StagedBlob};
 pub use store::Store;
+/// The identity that every permit and key is bound to, for users that know no key types.
+pub use strongroom_seal::AccountId;

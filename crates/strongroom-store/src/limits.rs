@@ -21,13 +21,17 @@ pub(crate) const READERS: usize = 4;
 /// Page cache of each connection, in KiB.
 pub(crate) const CACHE_KIB: u32 = 2048;
 /// How much of the database file a connection maps.
-pub(crate) const MMAP_BYTES: u64 = 8 * 1024 * 1024;
+pub(crate) const MMAP_BYTES: i64 = 8 * 1024 * 1024;
 /// The log is copied back once it has this many pages.
 pub(crate) const CHECKPOINT_PAGES: u32 = 4096;
 /// Events kept for a listener that lags.
 pub(crate) const EVENTS: usize = 4096;
 /// How often a commit that meets a changed branch version or revision is tried again.
 pub(crate) const COMMIT_TRIES: usize = 8;
+/// Deletions erased and told of in one go.
+pub(crate) const SHREDDINGS_ERASED: u32 = 4096;
+/// Deletions awaiting erasure are counted up to this number.
+pub(crate) const SHREDDINGS_COUNTED: u32 = 100_000;
 /// Object keys wrapped anew in one transaction.
 pub(crate) const REWRAP_BATCH: u32 = 256;
 /// Expired objects deleted in one transaction.
@@ -35,7 +39,9 @@ pub(crate) const EXPIRY_BATCH: u32 = 256;
 /// How long a claim on a job lasts without a sign of life.
 pub(crate) const CLAIM: Duration = Duration::from_secs(30);
 /// How often waiting jobs and expiries are looked for.
-pub(crate) const JOB_POLL: Duration = Duration::from_secs(5);
+pub(crate) const JOB_POLL: Duration = Duration::from_secs(2);
+/// Blobs looked up at once when the folder is swept.
+pub(crate) const SWEEP_BATCH: usize = 1024;
 /// Names of unwanted files waiting to be removed; what does not fit waits for the sweep at the next start.
 pub(crate) const LITTER: usize = 65_536;
 /// How long the writer waits for readers when it empties the log.

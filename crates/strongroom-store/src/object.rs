@@ -25,7 +25,13 @@ impl<'a> NewObject<'a> {
     /// An object without blobs that does not expire.
     #[must_use]
     pub fn new(kind: &'static str, id: impl Into<String>, body: &'a [u8]) -> Self {
-        Self { kind, id: id.into(), body, expires: None, blobs: Vec::new() }
+        Self {
+            kind,
+            id: id.into(),
+            body,
+            expires: None,
+            blobs: Vec::new(),
+        }
     }
 }
 
@@ -81,7 +87,10 @@ impl Meta {
     /// The length of one blob.
     #[must_use]
     pub fn size_of(&self, part: u32) -> Option<u64> {
-        self.parts.iter().find(|size| size.part == part).map(|size| size.size)
+        self.parts
+            .iter()
+            .find(|size| size.part == part)
+            .map(|size| size.size)
     }
 }
 

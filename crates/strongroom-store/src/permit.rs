@@ -34,7 +34,11 @@ impl PermitAuthority {
 
     /// Grants `caller` one action on one account.
     pub fn permit(&self, account: AccountId, action: Action, caller: impl Into<Arc<str>>) -> Permit {
-        Permit { account, action, caller: caller.into() }
+        Permit {
+            account,
+            action,
+            caller: caller.into(),
+        }
     }
 }
 
@@ -66,6 +70,10 @@ impl Permit {
     }
 
     pub(crate) fn demand(&self, action: Action) -> Result<AccountId, StoreError> {
-        if self.action == action { Ok(self.account) } else { Err(StoreError::NotPermitted) }
+        if self.action == action {
+            Ok(self.account)
+        } else {
+            Err(StoreError::NotPermitted)
+        }
     }
 }

@@ -33,7 +33,11 @@ pub(crate) struct SealedSegment {
 
 impl SealedSegment {
     pub(crate) fn begin(sealer: Box<BlobSealer>) -> Self {
-        Self { sealer, first: true, last: false }
+        Self {
+            sealer,
+            first: true,
+            last: false,
+        }
     }
 
     /// Where plaintext is brought in.
@@ -57,7 +61,11 @@ impl SealedSegment {
             return Ok(Err(error));
         }
         self.first = false;
-        let sealed = if self.last { self.sealer.finish()? } else { self.sealer.seal_segment()? };
+        let sealed = if self.last {
+            self.sealer.finish()?
+        } else {
+            self.sealer.seal_segment()?
+        };
         Ok(write(sealed))
     }
 
@@ -156,7 +164,11 @@ pub(crate) fn open_record(
 }
 
 /// The context of a record's own key and body.
-pub(crate) fn record_context<'a>(account: AccountId, kind: &'a str, id: &'a str) -> Result<Context<'a>, StoreError> {
+pub(crate) fn record_context<'a>(
+    account: AccountId,
+    kind: &'a str,
+    id: &'a str,
+) -> Result<Context<'a>, StoreError> {
     Context::new(account, kind, id, RECORD_PART).map_err(|_| StoreError::BadName)
 }
 

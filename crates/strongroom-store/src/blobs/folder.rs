@@ -33,7 +33,11 @@ impl Folder {
 
 impl Blobs for Folder {
     fn create(&self) -> Box<dyn BlobSink> {
-        Box::new(Incoming { root: Arc::clone(&self.root), name: BlobName::random(), file: None })
+        Box::new(Incoming {
+            root: Arc::clone(&self.root),
+            name: BlobName::random(),
+            file: None,
+        })
     }
 
     fn open(&self, name: BlobName) -> BoxFuture<'_, Result<Option<Box<dyn BlobSource>>, StorageFault>> {
@@ -42,7 +46,10 @@ impl Blobs for Folder {
             in_background(move || match File::open(path) {
                 Ok(file) => {
                     let len = file.metadata()?.len();
-                    Ok(Some(Box::new(Durable { file: Arc::new(file), len }) as Box<dyn BlobSource>))
+                    Ok(Some(Box::new(Durable {
+                        file: Arc::new(file),
+                        len,
+                    }) as Box<dyn BlobSource>))
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(error.into()),
@@ -84,7 +91,9 @@ impl BlobSink for Incoming {
                     Some(file) => file,
                     None => create_new(&path).map_err(StorageFault::from)?,
                 };
-                segment.with_bytes(|bytes| file.write_all(bytes))?.map_err(StorageFault::from)?;
+                segment
+                    .with_bytes(|bytes| file.write_all(bytes))?
+                    .map_err(StorageFault::from)?;
                 Ok((file, segment))
             })
             .await?;
@@ -95,7 +104,10 @@ impl BlobSink for Incoming {
 
     fn finish(mut self: Box<Self>) -> BoxFuture<'static, Result<BlobName, StorageFault>> {
         Box::pin(in_background(move || {
-            let file = self.file.take().ok_or_else(|| StorageFault::new("a blob without bytes"))?;
+            let file = self
+                .file
+                .take()
+                .ok_or_else(|| StorageFault::new("a blob without bytes"))?;
             let (from, to) = (self.path(), home(&self.root, self.name));
             let made = make_durable(&file, &from, &to, &self.root);
             // On failure the drop of `self` removes the incoming file.
@@ -149,7 +161,9 @@ where
     T: Send + 'static,
     E: From<StorageFault> + Send + 'static,
 {
-    spawn_blocking(work).await.map_err(|error| StorageFault::new(error.to_string()))?
+    spawn_blocking(work)
+        .await
+        .map_err(|error| StorageFault::new(error.to_string()))?
 }
 
 fn home(root: &Path, name: BlobName) -> PathBuf {
@@ -159,7 +173,11 @@ fn home(root: &Path, name: BlobName) -> PathBuf {
 }
 
 fn create_new(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
 }
 
 fn make_durable(file: &File, from: &Path, to: &Path, root: &Path) -> io::Result<()> {
@@ -203,7 +221,12 @@ fn sweep(root: &Path) -> io::Result<Vec<BlobName>> {
             continue;
         }
         for entry in fs::read_dir(shelf.path())? {
-            names.extend(entry?.file_name().to_str().and_then(|name| name.parse::<BlobName>().ok()));
+            names.extend(
+                entry?
+                    .file_name()
+                    .to_str()
+                    .and_then(|name| name.parse::<BlobName>().ok()),
+            );
         }
     }
     Ok(names)

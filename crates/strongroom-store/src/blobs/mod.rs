@@ -87,6 +87,8 @@ impl FromStr for BlobName {
         if text.len() != Self::LEN || !text.bytes().all(lower_hex) {
             return Err(BlobNameError);
         }
-        u128::from_str_radix(text, 16).map(Self).map_err(|_| BlobNameError)
+        u128::from_str_radix(text, 16)
+            .map(Self)
+            .map_err(|_| BlobNameError)
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{BlobName, Blobs};
@@ -62,9 +63,18 @@ impl Litter {
         (LitterBin { names: sender }, Self { names })
     }
 
-    /// Runs until every bin is gone.
-    pub(crate) async fn collect(mut self, blobs: Arc<dyn Blobs>) {
-        while let Some(name) = self.names.recv().await {
+    /// Runs until every bin is gone, or until the store is closed and nothing is left to remove.
+    pub(crate) async fn collect(mut self, blobs: Arc<dyn Blobs>, closed: CancellationToken) {
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = self.names.recv() => next,
+                () = closed.cancelled(), if !self.names.is_closed() => {
+                    self.names.close();
+                    continue;
+                }
+            };
+            let Some(name) = next else { return };
             if let Err(fault) = blobs.remove(name).await {
                 warn!(blob = %name, %fault, "an unwanted blob stays until the sweep at the next start");
             }

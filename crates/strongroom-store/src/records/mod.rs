@@ -5,7 +5,7 @@ mod branches;
 #[cfg(any(test, feature = "conformance"))]
 pub(crate) mod memory;
 pub(crate) mod sqlite;
-mod transaction;
+pub(crate) mod transaction;
 
 use strongroom_seal::{AccountId, BoxFuture, BranchVersion};
 
@@ -17,8 +17,8 @@ use crate::{
 
 pub(crate) use branches::BranchTable;
 pub(crate) use transaction::{
-    Change, Check, Gate, JobChange, NewPart, NewRecord, PartBytes, Receipt, Rejected, Replacement, Returned, Rewrap,
-    Transaction,
+    Change, Check, JobChange, NewPart, NewRecord, PartBytes, Receipt, Rejected, Replacement, Returned,
+    Rewrap, Transaction,
 };
 
 /// The part number that stands for the record itself wherever parts are numbered.
@@ -33,21 +33,32 @@ pub(crate) trait Records: Send + Sync + 'static {
     fn record<'a>(&'a self, name: Name<'a>) -> BoxFuture<'a, Result<Option<StoredRecord>, StorageFault>>;
 
     /// Records in the order they were inserted; `None` if the cursor is unknown.
-    fn page<'a>(&'a self, query: PageQuery<'a>) -> BoxFuture<'a, Result<Option<Vec<StoredRecord>>, StorageFault>>;
+    fn page<'a>(
+        &'a self,
+        query: PageQuery<'a>,
+    ) -> BoxFuture<'a, Result<Option<Vec<StoredRecord>>, StorageFault>>;
 
     /// One blob of a record.
-    fn part<'a>(&'a self, name: Name<'a>, part: u32) -> BoxFuture<'a, Result<Option<StoredPart>, StorageFault>>;
+    fn part<'a>(
+        &'a self,
+        name: Name<'a>,
+        part: u32,
+    ) -> BoxFuture<'a, Result<Option<StoredPart>, StorageFault>>;
 
     /// The account's branch versions, oldest first.
     fn branches(&self, account: AccountId) -> BoxFuture<'_, Result<Vec<StoredBranch>, StorageFault>>;
 
-    /// Wrapped keys that are under another branch version than `current`.
-    fn keys_to_rewrap(
+    /// Keys that are wrapped under a branch version, by rising slot from the one after `after`.
+    fn keys_under(
         &self,
         account: AccountId,
-        current: BranchVersion,
+        version: BranchVersion,
+        after: u64,
         limit: u32,
     ) -> BoxFuture<'_, Result<Vec<HeldKey>, StorageFault>>;
+
+    /// How many wrapped keys the account has.
+    fn key_count(&self, account: AccountId) -> BoxFuture<'_, Result<u64, StorageFault>>;
 
     /// How many objects and bytes there are by account, kind and branch version.
     fn usage(&self) -> BoxFuture<'_, Result<Vec<UsageRow>, StorageFault>>;
@@ -65,7 +76,10 @@ pub(crate) trait Records: Send + Sync + 'static {
     fn shreddings(&self, limit: u32) -> BoxFuture<'_, Result<Vec<ShreddingRow>, StorageFault>>;
 
     /// Which of these blobs no record refers to.
-    fn unreferenced<'a>(&'a self, names: &'a [BlobName]) -> BoxFuture<'a, Result<Vec<BlobName>, StorageFault>>;
+    fn unreferenced<'a>(
+        &'a self,
+        names: &'a [BlobName],
+    ) -> BoxFuture<'a, Result<Vec<BlobName>, StorageFault>>;
 
     /// Tries to remove every trace of what was deleted before the call; `false` if readers are in the way.
     fn erase(&self) -> BoxFuture<'_, Result<bool, StorageFault>>;
@@ -129,11 +143,10 @@ pub(crate) enum StoredBytes {
     File(BlobName),
 }
 
-/// A branch version as it is stored.
+/// A branch version as it is stored. The newest one of an account is current.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredBranch {
     pub(crate) version: BranchVersion,
-    pub(crate) current: bool,
     pub(crate) created_ms: u64,
     pub(crate) check: [u8; 32],
     pub(crate) endorsement: Option<[u8; 32]>,

@@ -3,7 +3,7 @@
 use strongroom_seal::{AccountId, BranchVersion, WrappedKey};
 
 use crate::{
-    blobs::StagedFile,
+    blobs::{BlobName, LitterBin, StagedFile},
     error::StorageFault,
     keyring::{KeyDenied, Lease},
     records::{JobPhase, StoredBranch},
@@ -22,7 +22,13 @@ pub(crate) struct Transaction {
 
 impl Transaction {
     pub(crate) fn new(account: AccountId, now_ms: u64) -> Self {
-        Self { account, now_ms, checks: Vec::new(), changes: Vec::new(), gate: None }
+        Self {
+            account,
+            now_ms,
+            checks: Vec::new(),
+            changes: Vec::new(),
+            gate: None,
+        }
     }
 
     pub(crate) fn check(mut self, check: Check) -> Self {
@@ -38,6 +44,13 @@ impl Transaction {
     pub(crate) fn gated(mut self, gate: impl Gate) -> Self {
         self.gate = Some(Box::new(gate));
         self
+    }
+
+    /// Its keys are wrapped under this branch version now.
+    pub(crate) fn name_branch(&mut self, version: BranchVersion) {
+        self.checks
+            .retain(|check| !matches!(check, Check::CurrentBranch(_)));
+        self.checks.push(Check::CurrentBranch(version));
     }
 
     /// Whether the key may still be used; no gate means that no key was.
@@ -88,15 +101,28 @@ pub(crate) enum Change {
     Replace(Box<Replacement>),
     /// Removes a record and its parts, destroys their keys, notes the shredding; `NotFound`. With a bound, only if it
     /// expired by then, and otherwise does nothing.
-    Delete { kind: String, id: String, expired_by_ms: Option<u64> },
+    Delete {
+        kind: String,
+        id: String,
+        expired_by_ms: Option<u64>,
+    },
     /// Exchanges wrapped keys where the stored bytes are as expected; skips the others. Counted in the receipt.
     Rewrap(Vec<Rewrap>),
     /// Counts an export.
     CountExport,
     /// Adds a branch version, which becomes current; `Conflict` unless this one was current.
-    AppendBranch { expected: Option<BranchVersion>, branch: Box<StoredBranch> },
+    AppendBranch {
+        expected: Option<BranchVersion>,
+        branch: Box<StoredBranch>,
+    },
     /// Exchanges the wrap of a seed; `Conflict` unless it is as expected.
-    ReplaceSeed { version: BranchVersion, expected: Vec<u8>, branch: Box<StoredBranch> },
+    ReplaceSeed {
+        version: BranchVersion,
+        expected: Vec<u8>,
+        key: String,
+        algorithm: &'static str,
+        seed: Vec<u8>,
+    },
     /// Removes a branch version; `InUse` while a key is wrapped under it or it is current.
     DropBranch(BranchVersion),
     /// Changes a job.
@@ -124,7 +150,12 @@ pub(crate) enum JobChange {
     /// Takes it, if nobody holds it at the transaction's time; else `ClaimLost`. The token is in the receipt.
     Claim { job: u64, until_ms: u64 },
     /// Notes progress and extends the claim.
-    Progress { job: u64, done: u64, phase: JobPhase, until_ms: u64 },
+    Progress {
+        job: u64,
+        done: u64,
+        phase: JobPhase,
+        until_ms: u64,
+    },
 }
 
 /// A record to be added.
@@ -194,14 +225,27 @@ pub(crate) struct Rewrap {
 /// What a commit did.
 #[derive(Default)]
 pub(crate) struct Receipt {
-    /// Files that belong to nobody now; dropping them removes them.
+    /// Files that belong to nobody now; dropping them removes them. Filled after the commit.
     pub(crate) unwanted: Vec<StagedFile>,
+    /// The same while the commit may still fail.
+    pub(crate) freed: Vec<BlobName>,
     /// Keys exchanged, or objects deleted.
     pub(crate) count: u64,
     /// The job added or found.
     pub(crate) job: u64,
     /// The claim's token.
     pub(crate) token: u64,
+}
+
+impl Receipt {
+    /// The commit holds: what it freed may go.
+    pub(crate) fn committed(&mut self, bin: &LitterBin) {
+        self.unwanted = self
+            .freed
+            .drain(..)
+            .map(|name| StagedFile::new(name, bin.clone()))
+            .collect();
+    }
 }
 
 /// Why a transaction was not applied.

@@ -1,0 +1,478 @@
+//! One unit of work, applied inside its savepoint.
+
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, Params, ffi};
+use strongroom_seal::{AccountId, BranchVersion, WrappedKey};
+
+use super::{
+    columns::{
+        Account, Branch, FREE_ACCOUNT, FREE_BRANCH, FREE_KEY, FREE_OWNER, Owner, Version, branch_bytes, int,
+        len, uint,
+    },
+    schema::fault,
+    slots::{Slot, Slots},
+    usage::Usage,
+};
+use crate::{
+    blobs::BlobName,
+    records::{
+        Change, Check, JobChange, JobPhase, NewPart, NewRecord, PartBytes, RECORD_PART, Receipt, Rejected,
+        Replacement, Rewrap, StoredBranch, Transaction,
+    },
+};
+
+/// What a unit is applied to.
+pub(super) struct Unit<'w> {
+    pub(super) connection: &'w Connection,
+    pub(super) slots: &'w mut Slots,
+    pub(super) next_seq: &'w mut i64,
+    pub(super) usage: &'w mut Usage,
+}
+
+impl From<rusqlite::Error> for Rejected {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error() {
+            Some(ffi::Error {
+                code: ErrorCode::ConstraintViolation,
+                extended_code,
+            }) if *extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE => Self::AlreadyExists,
+            _ => Self::Fault(fault(error)),
+        }
+    }
+}
+
+impl Unit<'_> {
+    pub(super) fn apply(&mut self, transaction: &Transaction) -> Result<Receipt, Rejected> {
+        let mut receipt = Receipt::default();
+        let account = transaction.account;
+        for check in &transaction.checks {
+            self.check(account, *check)?;
+        }
+        for change in &transaction.changes {
+            self.change(transaction, change, &mut receipt)?;
+        }
+        transaction.gate_open().map_err(Rejected::Key)?;
+        Ok(receipt)
+    }
+
+    fn check(&self, account: AccountId, check: Check) -> Result<(), Rejected> {
+        match check {
+            Check::CurrentBranch(version) => {
+                let current = self.current_branch(account)?;
+                if current == Some(version) {
+                    Ok(())
+                } else {
+                    Err(Rejected::Retiring { current })
+                }
+            }
+            Check::Claimed { job, token } => {
+                let held: Option<i64> = self
+                    .sql("SELECT token FROM job WHERE id = ?1 AND account = ?2 AND state <> 'done'")?
+                    .query_row((int(job), Account(account)), |row| row.get(0))
+                    .optional()?;
+                if held == Some(int(token)) {
+                    Ok(())
+                } else {
+                    Err(Rejected::ClaimLost)
+                }
+            }
+        }
+    }
+
+    fn change(
+        &mut self,
+        transaction: &Transaction,
+        change: &Change,
+        receipt: &mut Receipt,
+    ) -> Result<(), Rejected> {
+        let account = transaction.account;
+        match change {
+            Change::Insert(new) => self.insert(account, new),
+            Change::Replace(new) => self.replace(account, new),
+            Change::Delete {
+                kind,
+                id,
+                expired_by_ms,
+            } => self.delete(transaction, (kind, id), *expired_by_ms, receipt),
+            Change::Rewrap(rewraps) => self.rewrap(account, rewraps, receipt),
+            Change::CountExport => self.count_export(account),
+            Change::AppendBranch { expected, branch } => self.append_branch(account, *expected, branch),
+            Change::ReplaceSeed {
+                version,
+                expected,
+                key,
+                algorithm,
+                seed,
+            } => {
+                let new = (key.as_str(), *algorithm, seed.as_slice());
+                self.replace_seed(account, *version, expected, new)
+            }
+            Change::DropBranch(version) => self.drop_branch(account, *version),
+            Change::Job(change) => self.job(transaction, *change, receipt),
+            Change::ForgetShreddings { up_to } => self
+                .run("DELETE FROM shredding WHERE number <= ?1", [int(*up_to)])
+                .map(drop),
+        }
+    }
+
+    fn insert(&mut self, account: AccountId, new: &NewRecord) -> Result<(), Rejected> {
+        let seq = *self.next_seq;
+        *self.next_seq += 1;
+        let body = new.body.as_bytes();
+        let owner = Owner {
+            seq,
+            part: RECORD_PART,
+            bytes: body.len() as u64,
+        };
+        let slot = self.put_key(account, owner, &new.key)?;
+        self.run(
+            "INSERT INTO record (seq, account, kind, id, created, expires, revision, slot, parts, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8, ?9)",
+            (
+                seq,
+                Account(account),
+                new.kind,
+                &new.id,
+                int(new.created_ms),
+                new.expires_ms.map(int),
+                slot,
+                len(new.parts.len()),
+                body,
+            ),
+        )?;
+        self.usage
+            .add(account, new.kind, new.key.branch_version(), 1, int(owner.bytes));
+        new.parts
+            .iter()
+            .try_for_each(|part| self.insert_part(account, seq, new.kind, part))
+    }
+
+    fn insert_part(
+        &mut self,
+        account: AccountId,
+        seq: i64,
+        kind: &str,
+        new: &NewPart,
+    ) -> Result<(), Rejected> {
+        let slot = self.put_key(
+            account,
+            Owner {
+                seq,
+                part: new.part,
+                bytes: new.stored,
+            },
+            &new.key,
+        )?;
+        let (file, body) = match &new.bytes {
+            PartBytes::Inline(sealed) => (None, Some(sealed.as_bytes())),
+            PartBytes::File(file) => (Some(file.name().to_string()), None),
+        };
+        self.run(
+            "INSERT INTO part (record, part, size, slot, file, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            (seq, new.part, int(new.size), slot, file, body),
+        )?;
+        self.usage
+            .add(account, kind, new.key.branch_version(), 0, int(new.stored));
+        Ok(())
+    }
+
+    fn replace(&mut self, account: AccountId, new: &Replacement) -> Result<(), Rejected> {
+        let found: Option<(i64, i64, i64)> = self
+            .sql("SELECT seq, revision, slot FROM record WHERE account = ?1 AND kind = ?2 AND id = ?3")?
+            .query_row((Account(account), &new.kind, &new.id), |row| row.try_into())
+            .optional()?;
+        let (seq, revision, slot) = found.ok_or(Rejected::NotFound)?;
+        if uint(revision) != new.expected_revision {
+            return Err(Rejected::Revision {
+                current: uint(revision),
+            });
+        }
+        let body = new.body.as_bytes();
+        let (old_branch, old) = self.key_at(slot)?;
+        let owner = Owner {
+            seq,
+            part: RECORD_PART,
+            bytes: body.len() as u64,
+        };
+        self.run(
+            "UPDATE key_slot SET branch = ?2, owner = ?3, wrapped = ?4 WHERE slot = ?1",
+            (
+                slot,
+                branch_bytes(new.key.branch_version()),
+                owner.encode(),
+                new.key.as_bytes(),
+            ),
+        )?;
+        self.run(
+            "UPDATE record SET revision = revision + 1, expires = ?2, body = ?3 WHERE seq = ?1",
+            (seq, new.expires_ms.map(int), body),
+        )?;
+        self.usage
+            .add(account, &new.kind, old_branch, -1, -int(old.bytes));
+        self.usage
+            .add(account, &new.kind, new.key.branch_version(), 1, int(owner.bytes));
+        Ok(())
+    }
+
+    fn delete(
+        &mut self,
+        transaction: &Transaction,
+        (kind, id): (&str, &str),
+        expired_by_ms: Option<u64>,
+        receipt: &mut Receipt,
+    ) -> Result<(), Rejected> {
+        let account = transaction.account;
+        let found: Option<(i64, i64, i64, Option<i64>)> = self
+            .sql("SELECT seq, slot, parts, expires FROM record WHERE account = ?1 AND kind = ?2 AND id = ?3")?
+            .query_row((Account(account), kind, id), |row| row.try_into())
+            .optional()?;
+        let (seq, slot, parts, _) = match (found, expired_by_ms) {
+            (Some(found), None) => found,
+            (Some(found), Some(bound)) if found.3.is_some_and(|expires| uint(expires) <= bound) => found,
+            (_, Some(_)) => return Ok(()),
+            (None, None) => return Err(Rejected::NotFound),
+        };
+        self.free_key(account, kind, slot)?;
+        if parts > 0 {
+            self.delete_parts(account, kind, seq, receipt)?;
+        }
+        self.run("DELETE FROM record WHERE seq = ?1", [seq])?;
+        self.run(
+            "INSERT INTO shredding (account, kind, id, deleted) VALUES (?1, ?2, ?3, ?4)",
+            (Account(account), kind, id, int(transaction.now_ms)),
+        )?;
+        receipt.count += 1;
+        Ok(())
+    }
+
+    fn delete_parts(
+        &mut self,
+        account: AccountId,
+        kind: &str,
+        seq: i64,
+        receipt: &mut Receipt,
+    ) -> Result<(), Rejected> {
+        let parts: Vec<(i64, Option<String>)> = self
+            .sql("SELECT slot, file FROM part WHERE record = ?1")?
+            .query_map([seq], |row| row.try_into())?
+            .collect::<Result<_, _>>()?;
+        for (slot, file) in parts {
+            self.free_key(account, kind, slot)?;
+            let name = file.and_then(|name| name.parse::<BlobName>().ok());
+            receipt.freed.extend(name);
+        }
+        self.run("DELETE FROM part WHERE record = ?1", [seq]).map(drop)
+    }
+
+    fn rewrap(
+        &mut self,
+        account: AccountId,
+        rewraps: &[Rewrap],
+        receipt: &mut Receipt,
+    ) -> Result<(), Rejected> {
+        for rewrap in rewraps {
+            let (from, to) = (rewrap.expected.branch_version(), rewrap.new.branch_version());
+            let changed = self.run(
+                "UPDATE key_slot SET branch = ?1, wrapped = ?2 WHERE slot = ?3 AND account = ?4 AND wrapped = ?5",
+                (
+                    branch_bytes(to),
+                    rewrap.new.as_bytes(),
+                    int(rewrap.slot),
+                    Account(account),
+                    rewrap.expected.as_bytes(),
+                ),
+            )?;
+            if changed == 1 {
+                let objects = i64::from(rewrap.is_record);
+                self.usage
+                    .add(account, &rewrap.kind, from, -objects, -int(rewrap.bytes));
+                self.usage
+                    .add(account, &rewrap.kind, to, objects, int(rewrap.bytes));
+                receipt.count += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn count_export(&self, account: AccountId) -> Result<(), Rejected> {
+        self.run(
+            "INSERT INTO export (account, count) VALUES (?1, 1) ON CONFLICT (account) DO UPDATE SET count = count + 1",
+            [Account(account)],
+        )
+        .map(drop)
+    }
+
+    fn append_branch(
+        &self,
+        account: AccountId,
+        expected: Option<BranchVersion>,
+        branch: &StoredBranch,
+    ) -> Result<(), Rejected> {
+        if self.current_branch(account)? != expected
+            || expected.is_some_and(|current| branch.version <= current)
+        {
+            return Err(Rejected::Conflict);
+        }
+        self.run(
+            "INSERT INTO branch (account, version, created, check_value, endorsement, key, algorithm, seed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            (
+                Account(account),
+                Version(branch.version),
+                int(branch.created_ms),
+                branch.check,
+                branch.endorsement,
+                &branch.key,
+                &branch.algorithm,
+                &branch.seed,
+            ),
+        )
+        .map(drop)
+    }
+
+    fn replace_seed(
+        &self,
+        account: AccountId,
+        version: BranchVersion,
+        expected: &[u8],
+        (key, algorithm, seed): (&str, &str, &[u8]),
+    ) -> Result<(), Rejected> {
+        let changed = self.run(
+            "UPDATE branch SET key = ?4, algorithm = ?5, seed = ?6 WHERE account = ?1 AND version = ?2 AND seed = ?3",
+            (Account(account), Version(version), expected, key, algorithm, seed),
+        )?;
+        if changed == 1 {
+            Ok(())
+        } else {
+            Err(Rejected::Conflict)
+        }
+    }
+
+    fn drop_branch(&self, account: AccountId, version: BranchVersion) -> Result<(), Rejected> {
+        let in_use: bool = self
+            .sql("SELECT EXISTS (SELECT 1 FROM key_slot WHERE account = ?1 AND branch = ?2)")?
+            .query_row((Account(account), branch_bytes(version)), |row| row.get(0))?;
+        if in_use || self.current_branch(account)? == Some(version) {
+            return Err(Rejected::InUse);
+        }
+        self.run(
+            "DELETE FROM branch WHERE account = ?1 AND version = ?2",
+            (Account(account), Version(version)),
+        )
+        .map(drop)
+    }
+
+    fn job(
+        &self,
+        transaction: &Transaction,
+        change: JobChange,
+        receipt: &mut Receipt,
+    ) -> Result<(), Rejected> {
+        let (account, now) = (transaction.account, int(transaction.now_ms));
+        match change {
+            JobChange::Add { from, total } => {
+                let known: Option<i64> = self
+                    .sql("SELECT id FROM job WHERE account = ?1 AND state <> 'done'")?
+                    .query_row([Account(account)], |row| row.get(0))
+                    .optional()?;
+                if let Some(id) = known {
+                    receipt.job = uint(id);
+                    return Ok(());
+                }
+                self.run(
+                    "INSERT INTO job (account, kind, state, from_branch, token, claimed_until, done, total, created)
+                     VALUES (?1, 'rekey', 'waiting', ?2, 0, 0, 0, ?3, ?4)",
+                    (Account(account), Version(from), int(total), now),
+                )?;
+                receipt.job = uint(self.connection.last_insert_rowid());
+            }
+            JobChange::Claim { job, until_ms } => {
+                let token: Option<i64> = self
+                    .sql(
+                        "UPDATE job SET token = token + 1, claimed_until = ?3, state = 'running'
+                         WHERE id = ?1 AND account = ?2 AND state <> 'done' AND claimed_until <= ?4 RETURNING token",
+                    )?
+                    .query_row((int(job), Account(account), int(until_ms), now), |row| row.get(0))
+                    .optional()?;
+                receipt.token = uint(token.ok_or(Rejected::ClaimLost)?);
+            }
+            JobChange::Progress {
+                job,
+                done,
+                phase,
+                until_ms,
+            } => {
+                let finished = (phase == JobPhase::Done).then_some(now);
+                self.run(
+                    "UPDATE job SET done = ?3, state = ?4, claimed_until = ?5, finished = ?6
+                     WHERE id = ?1 AND account = ?2",
+                    (
+                        int(job),
+                        Account(account),
+                        int(done),
+                        phase.as_text(),
+                        int(until_ms),
+                        finished,
+                    ),
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn current_branch(&self, account: AccountId) -> Result<Option<BranchVersion>, Rejected> {
+        let found = self
+            .sql("SELECT version FROM branch WHERE account = ?1 ORDER BY version DESC LIMIT 1")?
+            .query_row([Account(account)], |row| row.get::<_, Version>(0))
+            .optional()?;
+        Ok(found.map(|version| version.0))
+    }
+
+    fn put_key(&mut self, account: AccountId, owner: Owner, key: &WrappedKey) -> Result<i64, Rejected> {
+        let (slot, sql) = match self.slots.take() {
+            Slot::New(slot) => (
+                slot,
+                "INSERT INTO key_slot (slot, account, branch, owner, wrapped) VALUES (?1, ?2, ?3, ?4, ?5)",
+            ),
+            Slot::Reused(slot) => (
+                slot,
+                "UPDATE key_slot SET account = ?2, branch = ?3, owner = ?4, wrapped = ?5 WHERE slot = ?1",
+            ),
+        };
+        let branch = branch_bytes(key.branch_version());
+        self.run(
+            sql,
+            (slot, Account(account), branch, owner.encode(), key.as_bytes()),
+        )?;
+        Ok(slot)
+    }
+
+    fn key_at(&self, slot: i64) -> Result<(BranchVersion, Owner), Rejected> {
+        let (branch, owner) = self
+            .sql("SELECT branch, owner FROM key_slot WHERE slot = ?1")?
+            .query_row([slot], |row| {
+                Ok((row.get::<_, Branch>(0)?, row.get::<_, Owner>(1)?))
+            })?;
+        Ok((branch.0, owner))
+    }
+
+    /// Overwrites a wrapped key with zeros, where it stands.
+    fn free_key(&mut self, account: AccountId, kind: &str, slot: i64) -> Result<(), Rejected> {
+        let (branch, owner) = self.key_at(slot)?;
+        self.run(
+            "UPDATE key_slot SET account = ?2, branch = ?3, owner = ?4, wrapped = ?5 WHERE slot = ?1",
+            (slot, FREE_ACCOUNT, FREE_BRANCH, FREE_OWNER, FREE_KEY),
+        )?;
+        self.slots.give(slot);
+        let objects = i64::from(owner.part == RECORD_PART);
+        self.usage.add(account, kind, branch, -objects, -int(owner.bytes));
+        Ok(())
+    }
+
+    fn sql(&self, sql: &str) -> Result<CachedStatement<'_>, Rejected> {
+        Ok(self.connection.prepare_cached(sql)?)
+    }
+
+    fn run(&self, sql: &str, parameters: impl Params) -> Result<usize, Rejected> {
+        Ok(self.sql(sql)?.execute(parameters)?)
+    }
+}

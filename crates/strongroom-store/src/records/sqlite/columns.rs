@@ -1,0 +1,135 @@
+//! How values stand in columns.
+
+use rusqlite::{
+    ToSql,
+    types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef},
+};
+use strongroom_seal::{AccountId, BranchVersion, WrappedKey};
+use uuid::Uuid;
+
+use crate::records::JobPhase;
+
+pub(super) const FREE_ACCOUNT: [u8; 16] = [0; 16];
+pub(super) const FREE_BRANCH: [u8; 4] = [0; 4];
+pub(super) const FREE_OWNER: [u8; Owner::LEN] = [0; Owner::LEN];
+pub(super) const FREE_KEY: [u8; WrappedKey::LEN] = [0; WrappedKey::LEN];
+
+/// SQLite has no unsigned integers. Nothing here comes near the limit.
+pub(super) fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+pub(super) fn len(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+pub(super) fn uint(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+pub(super) fn branch_bytes(version: BranchVersion) -> [u8; 4] {
+    version.get().to_be_bytes()
+}
+
+/// An account in a column: its 16 bytes.
+pub(super) struct Account(pub(super) AccountId);
+
+impl ToSql for Account {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.0.as_bytes())))
+    }
+}
+
+impl FromSql for Account {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let uuid =
+            Uuid::from_slice(value.as_blob()?).map_err(|error| FromSqlError::Other(Box::new(error)))?;
+        Ok(Self(AccountId::from_uuid(uuid)))
+    }
+}
+
+/// A branch version as four big-endian bytes, so that rows of `key_slot` keep their length.
+pub(super) struct Branch(pub(super) BranchVersion);
+
+impl FromSql for Branch {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        <[u8; 4]>::column_result(value).map(|bytes| Self(BranchVersion::new(u32::from_be_bytes(bytes))))
+    }
+}
+
+/// A branch version as a number.
+pub(super) struct Version(pub(super) BranchVersion);
+
+impl ToSql for Version {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.0.get()))
+    }
+}
+
+impl FromSql for Version {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        u32::column_result(value).map(|number| Self(BranchVersion::new(number)))
+    }
+}
+
+/// Whose key a slot holds: the record's `seq`, the part, and the length of what the key seals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) seq: i64,
+    pub(super) part: u32,
+    pub(super) bytes: u64,
+}
+
+impl Owner {
+    pub(super) const LEN: usize = 8 + 4 + 8;
+
+    pub(super) fn encode(self) -> [u8; Self::LEN] {
+        let mut out = [0; Self::LEN];
+        let (seq, rest) = out.split_at_mut(8);
+        let (part, bytes) = rest.split_at_mut(4);
+        seq.copy_from_slice(&self.seq.to_be_bytes());
+        part.copy_from_slice(&self.part.to_be_bytes());
+        bytes.copy_from_slice(&self.bytes.to_be_bytes());
+        out
+    }
+}
+
+impl FromSql for Owner {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let bytes = <[u8; Self::LEN]>::column_result(value)?;
+        let number = |from: usize, to: usize| {
+            bytes
+                .get(from..to)
+                .unwrap_or_default()
+                .iter()
+                .fold(0u64, |sum, byte| (sum << 8) | u64::from(*byte))
+        };
+        let part = u32::try_from(number(8, 12)).map_err(|error| FromSqlError::Other(Box::new(error)))?;
+        Ok(Self {
+            seq: int(number(0, 8)),
+            part,
+            bytes: number(12, 20),
+        })
+    }
+}
+
+impl JobPhase {
+    pub(super) fn as_text(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Done => "done",
+        }
+    }
+}
+
+impl FromSql for JobPhase {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let text = value.as_str()?;
+        [Self::Waiting, Self::Running, Self::Paused, Self::Done]
+            .into_iter()
+            .find(|phase| phase.as_text() == text)
+            .ok_or(FromSqlError::InvalidType)
+    }
+}

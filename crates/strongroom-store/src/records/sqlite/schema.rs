@@ -1,0 +1,188 @@
+//! The database's layout. `docs/format.md` describes it for other readers; both change together.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::{
+    error::{OpenStoreError, StorageFault},
+    limits,
+};
+
+/// "SRrm", so that `file` and other tools know whose database it is.
+const APPLICATION: i64 = 0x5352_726d;
+/// The format version this program reads and writes.
+const FORMAT: i64 = 1;
+
+/// Rows of `key_slot` never change their length and are never deleted: a wrapped key is overwritten where it stands, so no
+/// stale copy of it stays behind when the tree is rebalanced. A free slot has an account of zeros.
+const TABLES: &str = "
+CREATE TABLE record (
+  seq      INTEGER PRIMARY KEY,
+  account  BLOB NOT NULL,
+  kind     TEXT NOT NULL,
+  id       TEXT NOT NULL,
+  created  INTEGER NOT NULL,
+  expires  INTEGER,
+  revision INTEGER NOT NULL,
+  slot     INTEGER NOT NULL,
+  parts    INTEGER NOT NULL,
+  body     BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX record_by_id ON record (account, kind, id);
+CREATE INDEX record_by_kind ON record (account, kind);
+CREATE INDEX record_by_expiry ON record (expires) WHERE expires IS NOT NULL;
+
+CREATE TABLE part (
+  record INTEGER NOT NULL,
+  part   INTEGER NOT NULL,
+  size   INTEGER NOT NULL,
+  slot   INTEGER NOT NULL,
+  file   TEXT,
+  body   BLOB,
+  PRIMARY KEY (record, part),
+  CHECK ((file IS NULL) <> (body IS NULL))
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX part_by_file ON part (file) WHERE file IS NOT NULL;
+
+CREATE TABLE key_slot (
+  slot    INTEGER PRIMARY KEY,
+  account BLOB NOT NULL CHECK (length(account) = 16),
+  branch  BLOB NOT NULL CHECK (length(branch) = 4),
+  owner   BLOB NOT NULL CHECK (length(owner) = 20),
+  wrapped BLOB NOT NULL CHECK (length(wrapped) = 81)
+) STRICT;
+CREATE INDEX key_slot_by_branch ON key_slot (account, branch);
+
+CREATE TABLE branch (
+  account     BLOB NOT NULL,
+  version     INTEGER NOT NULL,
+  created     INTEGER NOT NULL,
+  check_value BLOB NOT NULL,
+  endorsement BLOB,
+  key         TEXT NOT NULL,
+  algorithm   TEXT NOT NULL,
+  seed        BLOB NOT NULL,
+  PRIMARY KEY (account, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE usage (
+  account BLOB NOT NULL,
+  kind    TEXT NOT NULL,
+  branch  INTEGER NOT NULL,
+  objects INTEGER NOT NULL,
+  bytes   INTEGER NOT NULL,
+  PRIMARY KEY (account, kind, branch)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE export (
+  account BLOB PRIMARY KEY,
+  count   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE shredding (
+  number  INTEGER PRIMARY KEY AUTOINCREMENT,
+  account BLOB NOT NULL,
+  kind    TEXT NOT NULL,
+  id      TEXT NOT NULL,
+  deleted INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE job (
+  id       INTEGER PRIMARY KEY AUTOINCREMENT,
+  account  BLOB NOT NULL,
+  kind     TEXT NOT NULL,
+  state    TEXT NOT NULL,
+  from_branch INTEGER NOT NULL,
+  token    INTEGER NOT NULL,
+  claimed_until INTEGER NOT NULL,
+  done     INTEGER NOT NULL,
+  total    INTEGER NOT NULL,
+  created  INTEGER NOT NULL,
+  finished INTEGER
+) STRICT;
+";
+
+/// Opens the connection that writes, making the tables if the database is new.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenStoreError> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(fault)?;
+    // Before anything else is read: journal mode and page size belong to a database of ours alone.
+    let known = format_of(&connection)?;
+    connection
+        .pragma_update(None, "journal_mode", "WAL")
+        .map_err(fault)?;
+    connection
+        .pragma_update(None, "synchronous", "FULL")
+        .map_err(fault)?;
+    connection
+        .pragma_update(None, "secure_delete", "ON")
+        .map_err(fault)?;
+    connection
+        .pragma_update(None, "wal_autocheckpoint", limits::CHECKPOINT_PAGES)
+        .map_err(fault)?;
+    tune(&connection)?;
+    if !known {
+        let transaction = connection.transaction().map_err(fault)?;
+        transaction.execute_batch(TABLES).map_err(fault)?;
+        transaction
+            .pragma_update(None, "application_id", APPLICATION)
+            .map_err(fault)?;
+        transaction
+            .pragma_update(None, "user_version", FORMAT)
+            .map_err(fault)?;
+        transaction.commit().map_err(fault)?;
+    }
+    Ok(connection)
+}
+
+/// Opens a connection that reads.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenStoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
+    tune(&connection)?;
+    Ok(connection)
+}
+
+/// Whether the database is ours already; false if it is empty.
+fn format_of(connection: &Connection) -> Result<bool, OpenStoreError> {
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let not_a_store = |_| OpenStoreError::NotAStore;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(not_a_store)?;
+    let (application, format) = (
+        pragma("application_id").map_err(not_a_store)?,
+        pragma("user_version").map_err(not_a_store)?,
+    );
+    match (application, tables) {
+        (0, 0) => Ok(false),
+        (APPLICATION, _) if format > FORMAT => Err(OpenStoreError::FutureFormat {
+            found: format,
+            known: FORMAT,
+        }),
+        (APPLICATION, _) if format == FORMAT => Ok(true),
+        _ => Err(OpenStoreError::NotAStore),
+    }
+}
+
+fn tune(connection: &Connection) -> Result<(), OpenStoreError> {
+    connection
+        .pragma_update(None, "cache_size", -i64::from(limits::CACHE_KIB))
+        .map_err(fault)?;
+    connection
+        .pragma_update(None, "mmap_size", limits::MMAP_BYTES)
+        .map_err(fault)?;
+    connection
+        .pragma_update(None, "temp_store", "MEMORY")
+        .map_err(fault)?;
+    connection.busy_timeout(limits::ERASE_WAIT).map_err(fault)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+/// SQLite's messages name files, tables and columns, never content.
+pub(super) fn fault(error: rusqlite::Error) -> StorageFault {
+    StorageFault::new(error.to_string())
+}

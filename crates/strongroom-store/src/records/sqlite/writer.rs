@@ -1,0 +1,298 @@
+//! The one thread that writes: it drains its queue into one transaction, so that one fsync serves many units.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread,
+};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+use tracing::error;
+
+use super::{apply::Unit, schema::fault, slots::Slots, usage::Usage};
+use crate::{
+    blobs::LitterBin,
+    error::StorageFault,
+    limits,
+    records::{Receipt, Rejected, Returned, Transaction},
+};
+
+type Answer = Result<Receipt, Box<Returned>>;
+
+/// The sending end of the writer's queue.
+pub(super) struct Writer {
+    queue: SyncSender<Message>,
+    waiting_bytes: Arc<AtomicUsize>,
+}
+
+enum Message {
+    Unit(Waiting),
+    Erase(oneshot::Sender<Result<bool, StorageFault>>),
+    Stop(oneshot::Sender<()>),
+}
+
+struct Waiting {
+    transaction: Transaction,
+    reply: oneshot::Sender<Answer>,
+    weight: usize,
+}
+
+impl Writer {
+    /// Starts the thread; it ends when it is told to stop or every sender is gone.
+    pub(super) fn start(connection: Connection, bin: LitterBin) -> Result<Self, StorageFault> {
+        let (queue, messages) = sync_channel(limits::WRITER_QUEUE);
+        let waiting_bytes = Arc::new(AtomicUsize::new(0));
+        let slots = Slots::load(&connection).map_err(fault)?;
+        let next_seq = connection
+            .query_row("SELECT coalesce(max(seq), 0) + 1 FROM record", [], |row| {
+                row.get(0)
+            })
+            .map_err(fault)?;
+        let work = Work {
+            connection,
+            slots,
+            next_seq,
+            bin,
+            waiting_bytes: Arc::clone(&waiting_bytes),
+        };
+        thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || work.run(&messages))?;
+        Ok(Self { queue, waiting_bytes })
+    }
+
+    pub(super) async fn commit(&self, transaction: Transaction) -> Answer {
+        let weight = transaction.weight();
+        // A unit heavier than the whole allowance still gets through when nothing else waits.
+        let before = self.waiting_bytes.fetch_add(weight, Ordering::Relaxed);
+        if before > 0 && before + weight > limits::WRITER_BYTES {
+            self.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
+            return Err(Returned::new(Rejected::Busy, Some(transaction)));
+        }
+        let (reply, answer) = oneshot::channel();
+        if let Err(refused) = self.queue.try_send(Message::Unit(Waiting {
+            transaction,
+            reply,
+            weight,
+        })) {
+            self.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
+            let (reason, message) = match refused {
+                TrySendError::Full(message) => (Rejected::Busy, message),
+                TrySendError::Disconnected(message) => (Rejected::Closed, message),
+            };
+            let transaction = match message {
+                Message::Unit(waiting) => Some(waiting.transaction),
+                Message::Erase(_) | Message::Stop(_) => None,
+            };
+            return Err(Returned::new(reason, transaction));
+        }
+        answer
+            .await
+            .unwrap_or_else(|_| Err(Returned::new(Rejected::Closed, None)))
+    }
+
+    pub(super) async fn erase(&self) -> Result<bool, StorageFault> {
+        let (reply, answer) = oneshot::channel();
+        match self.queue.try_send(Message::Erase(reply)) {
+            Ok(()) => answer.await.unwrap_or(Ok(false)),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Returns once everything queued before is done and the connection is closed.
+    pub(super) async fn stop(&self) {
+        let (reply, mut stopped) = oneshot::channel();
+        let mut message = Message::Stop(reply);
+        loop {
+            match self.queue.try_send(message) {
+                Ok(()) => break,
+                Err(TrySendError::Disconnected(_)) => return,
+                Err(TrySendError::Full(back)) => message = back,
+            }
+            tokio::task::yield_now().await;
+        }
+        // An error says that the thread ended, which is what was wanted.
+        let _ = (&mut stopped).await;
+    }
+}
+
+/// What the thread owns.
+struct Work {
+    connection: Connection,
+    slots: Slots,
+    next_seq: i64,
+    bin: LitterBin,
+    waiting_bytes: Arc<AtomicUsize>,
+}
+
+impl Work {
+    fn run(mut self, messages: &Receiver<Message>) {
+        while let Ok(first) = messages.recv() {
+            let mut group = Vec::new();
+            let mut other = None;
+            let mut next = Some(first);
+            while let Some(message) = next.take() {
+                match message {
+                    Message::Unit(waiting) => group.push(waiting),
+                    message => {
+                        other = Some(message);
+                        break;
+                    }
+                }
+                if group.len() < limits::GROUP {
+                    next = messages.try_recv().ok();
+                }
+            }
+            if !group.is_empty() {
+                self.commit_group(group);
+            }
+            match other {
+                Some(Message::Erase(reply)) => drop(reply.send(self.erase())),
+                Some(Message::Stop(reply)) => {
+                    if let Err((_, error)) = self.connection.close() {
+                        error!(%error, "the record database did not close cleanly");
+                    }
+                    // Nobody waiting is fine.
+                    let _ = reply.send(());
+                    return;
+                }
+                Some(Message::Unit(_)) | None => {}
+            }
+        }
+    }
+
+    /// Commits a group. A unit whose gate has closed by the time of the commit is taken out and the rest applied anew.
+    fn commit_group(&mut self, mut group: Vec<Waiting>) {
+        let taken: usize = group.iter().map(|waiting| waiting.weight).sum();
+        while !group.is_empty() {
+            match self.try_group(&group) {
+                Ok(answers) => {
+                    for (mut waiting, answer) in group.drain(..).zip(answers) {
+                        let answer = match answer {
+                            Ok(mut receipt) => {
+                                waiting.transaction.keep_files();
+                                receipt.committed(&self.bin);
+                                Ok(receipt)
+                            }
+                            Err(reason) => Err(Returned::new(reason, Some(waiting.transaction))),
+                        };
+                        // Nobody waits any more: what the answer holds is cleaned up by dropping it.
+                        drop(waiting.reply.send(answer));
+                    }
+                }
+                Err(Undone::GateClosed) => group = self.refuse_closed(group),
+                Err(Undone::Failed(fault)) => {
+                    error!(%fault, "a group of {} units was not committed", group.len());
+                    for mut waiting in group.drain(..) {
+                        // Whether the log holds the commit is unknown now: its files stay until the next start tells.
+                        waiting.transaction.keep_files();
+                        let reason = Rejected::Fault(fault.clone());
+                        drop(
+                            waiting
+                                .reply
+                                .send(Err(Returned::new(reason, Some(waiting.transaction)))),
+                        );
+                    }
+                }
+            }
+        }
+        self.waiting_bytes.fetch_sub(taken, Ordering::Relaxed);
+    }
+
+    fn refuse_closed(&self, group: Vec<Waiting>) -> Vec<Waiting> {
+        let mut open = Vec::with_capacity(group.len());
+        for waiting in group {
+            match waiting.transaction.gate_open() {
+                Ok(()) => open.push(waiting),
+                Err(denied) => {
+                    let returned = Returned::new(Rejected::Key(denied), Some(waiting.transaction));
+                    drop(waiting.reply.send(Err(returned)));
+                }
+            }
+        }
+        open
+    }
+
+    fn try_group(&mut self, group: &[Waiting]) -> Result<Vec<Result<Receipt, Rejected>>, Undone> {
+        self.slots.refill(&self.connection)?;
+        let start = self.slots.mark();
+        let answers = self.apply_group(group);
+        match answers {
+            Ok(answers) => {
+                self.slots.committed();
+                Ok(answers)
+            }
+            Err(undone) => {
+                self.slots.back_to(start);
+                if !self.connection.is_autocommit()
+                    && let Err(error) = self.connection.execute_batch("ROLLBACK")
+                {
+                    error!(%error, "a failed transaction was not rolled back");
+                }
+                Err(undone)
+            }
+        }
+    }
+
+    fn apply_group(&mut self, group: &[Waiting]) -> Result<Vec<Result<Receipt, Rejected>>, Undone> {
+        self.step("BEGIN IMMEDIATE")?;
+        let mut usage = Usage::default();
+        let mut unit_usage = Usage::default();
+        let mut answers = Vec::with_capacity(group.len());
+        for waiting in group {
+            self.step("SAVEPOINT unit")?;
+            let mark = self.slots.mark();
+            let answer = Unit {
+                connection: &self.connection,
+                slots: &mut self.slots,
+                next_seq: &mut self.next_seq,
+                usage: &mut unit_usage,
+            }
+            .apply(&waiting.transaction);
+            if answer.is_ok() {
+                usage.absorb(&mut unit_usage);
+            } else {
+                unit_usage.clear();
+                self.slots.back_to(mark);
+                self.step("ROLLBACK TO unit")?;
+            }
+            self.step("RELEASE unit")?;
+            answers.push(answer);
+        }
+        usage.write(&self.connection)?;
+        let applied = group.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
+        for (waiting, _) in applied {
+            waiting.transaction.gate_open().map_err(|_| Undone::GateClosed)?;
+        }
+        self.step("COMMIT")?;
+        Ok(answers)
+    }
+
+    fn step(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(drop)
+    }
+
+    /// Copies the log back into the database, where deleted content was overwritten, and cuts it to nothing.
+    fn erase(&self) -> Result<bool, StorageFault> {
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
+            .map(|busy| busy == 0)
+            .map_err(fault)
+    }
+}
+
+/// Why nothing of a group was committed.
+enum Undone {
+    GateClosed,
+    Failed(StorageFault),
+}
+
+impl From<rusqlite::Error> for Undone {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(fault(error))
+    }
+}

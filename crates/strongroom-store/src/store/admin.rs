@@ -1,0 +1,126 @@
+//! Administration: rotation, rekey, what is still needed, statistics.
+
+use std::collections::BTreeMap;
+
+use strongroom_seal::{AccountId, BranchVersion, KeyId, SealError};
+
+use super::Store;
+use crate::{
+    error::{StorageFault, StoreError},
+    jobs::{JobId, JobStatus},
+    limits,
+    object::{KeyVersionNeed, Statistics, Usage},
+    permit::{Action, Permit},
+    records::{Change, JobChange, StoredBranch, Transaction},
+    rotation::{BranchesError, RotationError},
+};
+
+impl Store {
+    /// Wraps the account's seeds under the key version that is bound now, and says how many that were. Touches no object.
+    pub async fn rewrap(&self, permit: &Permit) -> Result<u32, StoreError> {
+        let account = permit.demand(Action::Administer)?;
+        Ok(self.inner.keyring.rewrap(account).await?)
+    }
+
+    /// Begins a rekey in the background; answers the one under way if there is one.
+    pub async fn rekey(&self, permit: &Permit) -> Result<JobId, StoreError> {
+        let account = permit.demand(Action::Administer)?;
+        // An account that was never used gets its first branch version now.
+        self.inner.keyring.lease(account).await?;
+        let branches = self.inner.records.branches(account).await?;
+        let from = branches.last().ok_or(StoreError::Busy)?.version;
+        let total = self.inner.records.key_count(account).await?;
+        let add = Change::Job(JobChange::Add { from, total });
+        let transaction = Transaction::new(account, self.inner.now_ms()).change(add);
+        let added = self.inner.records.commit(transaction).await;
+        let receipt = added.map_err(|returned| StoreError::from(returned.reason))?;
+        self.inner.job_added.notify_one();
+        Ok(JobId(receipt.job))
+    }
+
+    /// Every job, newest first.
+    pub async fn jobs(&self) -> Result<Vec<JobStatus>, StoreError> {
+        let rows = self.inner.records.jobs().await?;
+        Ok(rows.into_iter().rev().map(JobStatus::from).collect())
+    }
+
+    /// Which customer-key versions must stay enabled, and for what.
+    pub async fn still_needed(&self, account: AccountId) -> Result<Vec<KeyVersionNeed>, StoreError> {
+        let branches = self.inner.records.branches(account).await?;
+        let usage = self.inner.records.usage().await?;
+        let mut needs: BTreeMap<KeyId, KeyVersionNeed> = BTreeMap::new();
+        for branch in branches {
+            let key = key_of(&branch)?;
+            let need = needs.entry(key.clone()).or_insert_with(|| KeyVersionNeed {
+                key,
+                branch_versions: Vec::new(),
+                objects: 0,
+                bytes: 0,
+            });
+            need.branch_versions.push(branch.version);
+            for row in usage
+                .iter()
+                .filter(|row| row.account == account && row.branch == branch.version)
+            {
+                need.objects += row.objects;
+                need.bytes += row.bytes;
+            }
+        }
+        Ok(needs.into_values().collect())
+    }
+
+    /// What is sealed, by kind and key.
+    pub async fn statistics(&self) -> Result<Statistics, StoreError> {
+        let records = &self.inner.records;
+        let rows = records.usage().await?;
+        let mut keys: BTreeMap<(AccountId, BranchVersion), KeyId> = BTreeMap::new();
+        let mut known = None;
+        for row in &rows {
+            if known.replace(row.account) != Some(row.account) {
+                for branch in records.branches(row.account).await? {
+                    keys.insert((row.account, branch.version), key_of(&branch)?);
+                }
+            }
+        }
+        let sealed = rows.into_iter().map(|row| Usage {
+            key: keys.get(&(row.account, row.branch)).cloned(),
+            account: row.account,
+            kind: row.kind,
+            branch: row.branch,
+            objects: row.objects,
+            bytes: row.bytes,
+        });
+        Ok(Statistics {
+            sealed: sealed.collect(),
+            exports: records.exports().await?,
+            awaiting_erasure: records.shreddings(limits::SHREDDINGS_COUNTED).await?.len() as u64,
+        })
+    }
+}
+
+fn key_of(branch: &StoredBranch) -> Result<KeyId, StoreError> {
+    KeyId::parse(&branch.key).map_err(|_| BranchesError::Damaged.into())
+}
+
+impl From<BranchesError> for StoreError {
+    fn from(error: BranchesError) -> Self {
+        match error {
+            BranchesError::Conflict | BranchesError::Busy => Self::Busy,
+            BranchesError::Damaged => Self::Io(StorageFault::new("the stored branch versions are damaged")),
+            BranchesError::Closed => Self::Closed,
+            BranchesError::Storage(fault) => Self::Io(fault),
+        }
+    }
+}
+
+impl From<RotationError> for StoreError {
+    fn from(error: RotationError) -> Self {
+        match error {
+            RotationError::Key(denied) => Self::Key(denied),
+            RotationError::Anchor(error) => Self::Io(StorageFault::new(error.to_string())),
+            RotationError::Branches(error) => error.into(),
+            RotationError::TooManyVersions | RotationError::StillNeeded => Self::Busy,
+            RotationError::NoNewKey => Self::Seal(SealError::NoRandomness),
+        }
+    }
+}

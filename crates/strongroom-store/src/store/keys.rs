@@ -1,0 +1,141 @@
+//! Object keys: unwrapped under a guard, wrapped under the branch version that is current.
+
+use strongroom_seal::{AccountId, Context, ObjectKey, WrappedKey};
+
+use super::Inner;
+use crate::{
+    error::{Corruption, StoreError},
+    keyring::{Guard, Lease},
+    records::{Change, Receipt, Rejected, Returned, Transaction},
+    sealing::{corruption, part_context, record_context},
+};
+
+/// Why an object key did not unwrap.
+pub(crate) enum KeyMiss {
+    /// It was wrapped anew since it was read: read it again.
+    Stale,
+    /// It never will, or not now.
+    Store(StoreError),
+}
+
+impl<E: Into<StoreError>> From<E> for KeyMiss {
+    fn from(error: E) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl Inner {
+    /// Unwraps an object key. The guard must be held while the key is used.
+    pub(crate) async fn open_key(
+        &self,
+        lease: &mut Lease,
+        context: &Context<'_>,
+        wrapped: &[u8],
+    ) -> Result<(Guard, ObjectKey), KeyMiss> {
+        let wrapped = WrappedKey::parse(wrapped).map_err(corruption)?;
+        let version = wrapped.branch_version();
+        let mut guard = lease.guard()?;
+        if guard.version(version).is_none() {
+            drop(guard);
+            *lease = self.keyring.lease_with(context.account(), version).await?;
+            guard = lease.guard()?;
+        }
+        let Some(branch) = guard.version(version) else {
+            return Err(KeyMiss::Stale);
+        };
+        let key = branch.unwrap(context, &wrapped).map_err(|_| Corruption::Key)?;
+        Ok((guard, key))
+    }
+
+    /// Commits under the branch version that is current: if the keys in the transaction are wrapped under another, wraps
+    /// them anew and tries again.
+    pub(crate) async fn commit_wrapped(
+        &self,
+        lease: &mut Lease,
+        mut transaction: Transaction,
+        keys: &[ObjectKey],
+        tries: usize,
+    ) -> Result<Receipt, Rejected> {
+        let mut left = tries;
+        loop {
+            let returned = match self.records.commit(transaction).await {
+                Ok(receipt) => return Ok(receipt),
+                Err(returned) => *returned,
+            };
+            let Returned {
+                reason: Rejected::Retiring {
+                    current: Some(current),
+                },
+                transaction: Some(back),
+            } = returned
+            else {
+                return Err(returned.reason);
+            };
+            left = left.checked_sub(1).ok_or(Rejected::Busy)?;
+            *lease = self
+                .keyring
+                .lease_with(back.account, current)
+                .await
+                .map_err(Rejected::Key)?;
+            transaction = wrap_anew(lease, back, keys).map_err(rejected)?;
+        }
+    }
+}
+
+/// Puts keys wrapped under the lease's current branch version in the place of those in the transaction.
+fn wrap_anew(
+    lease: &Lease,
+    mut transaction: Transaction,
+    keys: &[ObjectKey],
+) -> Result<Transaction, StoreError> {
+    let guard = lease.guard()?;
+    let branch = guard.current();
+    let account: AccountId = transaction.account;
+    let mut keys = keys.iter();
+    let mut next = || keys.next().ok_or(StoreError::Closed);
+    for change in &mut transaction.changes {
+        match change {
+            Change::Insert(new) => {
+                new.key = branch.wrap(&record_context(account, new.kind, &new.id)?, next()?)?;
+                for part in &mut new.parts {
+                    let context = part_context(account, new.kind, &new.id, part.part)?;
+                    part.key = branch.wrap(&context, next()?)?;
+                }
+            }
+            Change::Replace(new) => {
+                new.key = branch.wrap(&record_context(account, &new.kind, &new.id)?, next()?)?;
+            }
+            _ => {}
+        }
+    }
+    transaction.name_branch(branch.version());
+    Ok(transaction.gated(lease.clone()))
+}
+
+/// Wrapping anew failed: the transaction was not applied, and this is why.
+fn rejected(error: StoreError) -> Rejected {
+    match error {
+        StoreError::Key(denied) => Rejected::Key(denied),
+        StoreError::Io(fault) => Rejected::Fault(fault),
+        other => Rejected::Fault(crate::error::StorageFault::new(other.to_string())),
+    }
+}
+
+impl From<Rejected> for StoreError {
+    fn from(reason: Rejected) -> Self {
+        match reason {
+            Rejected::NotFound => Self::NotFound,
+            Rejected::AlreadyExists => Self::AlreadyExists,
+            Rejected::Revision { current } => Self::RevisionConflict { current },
+            Rejected::Key(denied) => Self::Key(denied),
+            Rejected::Closed => Self::Closed,
+            Rejected::Fault(fault) => Self::Io(fault),
+            // Someone else was faster; the same call may succeed shortly.
+            Rejected::Retiring { .. }
+            | Rejected::ClaimLost
+            | Rejected::Conflict
+            | Rejected::InUse
+            | Rejected::Busy => Self::Busy,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The store: what the program and the service see.
+
+mod admin;
+mod blobs;
+mod folder;
+mod keys;
+mod objects;
+
+use std::{sync::Arc, time::Duration};
+
+use strongroom_seal::{AccountId, Clock, KeyWrap};
+use tokio::sync::{Notify, broadcast, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    blobs::{Blobs, Litter, LitterBin},
+    config::StoreConfig,
+    error::OpenStoreError,
+    event::{Events, StoreEvent},
+    jobs,
+    keyring::{Binding, KeyDenied, KeyStatus, Keyring, KeyringParts, Lease},
+    permit::PermitAuthority,
+    records::{BranchTable, Records},
+};
+
+pub(crate) use keys::KeyMiss;
+
+/// Sealed records and blobs under leased keys. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+    _last: Arc<Last>,
+}
+
+/// Dropped with the last clone of the store: ends what works in the background, which holds on to the inside.
+struct Last {
+    closing: CancellationToken,
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}
+
+/// What every part of the store works with.
+pub(crate) struct Inner {
+    pub(crate) records: Arc<dyn Records>,
+    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) keyring: Keyring,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) events: Events,
+    pub(crate) bin: LitterBin,
+    pub(crate) erase_within: Duration,
+    /// Something was deleted.
+    pub(crate) deleted: Notify,
+    /// A job was added.
+    pub(crate) job_added: Notify,
+    /// The store is closing: nothing new is begun.
+    pub(crate) closing: CancellationToken,
+    /// Nothing commits any more.
+    closed: CancellationToken,
+    tasks: TaskTracker,
+    /// Held for as long as anyone uses the store.
+    _lock: Option<folder::FolderLock>,
+}
+
+/// What a store is made of; differs between the disk and the tests.
+pub(crate) struct Parts {
+    pub(crate) records: Arc<dyn Records>,
+    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) bin: LitterBin,
+    pub(crate) litter: Litter,
+    pub(crate) lock: Option<folder::FolderLock>,
+}
+
+impl Store {
+    /// Opens the folder and locks it; sweeps what a crash left behind. Must run inside a tokio runtime.
+    pub async fn open(
+        config: StoreConfig,
+        vault: Arc<dyn KeyWrap>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, PermitAuthority), OpenStoreError> {
+        let parts = folder::open(config.folder.clone()).await?;
+        folder::sweep(&*parts.records, &*parts.blobs).await?;
+        Ok((Self::over(parts, &config, vault, clock), PermitAuthority::new()))
+    }
+
+    /// A store over given back ends.
+    pub(crate) fn over(
+        parts: Parts,
+        config: &StoreConfig,
+        vault: Arc<dyn KeyWrap>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let events = Events::new();
+        let keyring = Keyring::start(KeyringParts {
+            vault,
+            clock: Arc::clone(&clock),
+            branches: Arc::new(BranchTable::new(Arc::clone(&parts.records), Arc::clone(&clock))),
+            anchors: config.anchors.clone(),
+            events: events.clone(),
+        });
+        let (tasks, closing, closed) = (
+            TaskTracker::new(),
+            CancellationToken::new(),
+            CancellationToken::new(),
+        );
+        tasks.spawn(parts.litter.collect(Arc::clone(&parts.blobs), closed.clone()));
+        let inner = Arc::new(Inner {
+            records: parts.records,
+            blobs: parts.blobs,
+            keyring,
+            clock,
+            events,
+            bin: parts.bin,
+            erase_within: config.erase_within,
+            deleted: Notify::new(),
+            job_added: Notify::new(),
+            closing: closing.clone(),
+            closed,
+            tasks,
+            _lock: parts.lock,
+        });
+        jobs::start(&inner, &inner.tasks);
+        Self {
+            inner,
+            _last: Arc::new(Last { closing }),
+        }
+    }
+
+    /// Follows which account uses which key.
+    pub fn bind(&self, bindings: watch::Receiver<Vec<Binding>>) {
+        self.inner.keyring.bind(bindings);
+    }
+
+    /// Asks the vault early. A push decides nothing.
+    pub fn nudge(&self, account: AccountId) {
+        self.inner.keyring.nudge(account);
+    }
+
+    /// The state of an account's key, watched.
+    #[must_use]
+    pub fn key_state(&self, account: AccountId) -> watch::Receiver<KeyStatus> {
+        self.inner.keyring.key_state(account)
+    }
+
+    /// The right to use an account's key, for gating what needs no storage.
+    pub async fn lease(&self, account: AccountId) -> Result<Lease, KeyDenied> {
+        self.inner.keyring.lease(account).await
+    }
+
+    /// What happens from now on.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<StoreEvent> {
+        self.inner.events.subscribe()
+    }
+
+    /// Finishes what is queued, ends every lease, wipes the keys, closes the database.
+    pub async fn close(&self) {
+        let inner = &self.inner;
+        inner.closing.cancel();
+        inner.records.close().await;
+        inner.keyring.close().await;
+        inner.closed.cancel();
+        inner.tasks.close();
+        inner.tasks.wait().await;
+    }
+}
+
+impl Inner {
+    pub(crate) fn now_ms(&self) -> u64 {
+        millis(self.clock.now().wall)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.closed.cancel();
+    }
+}
+
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,338 @@
+//! Records: put, get, update, delete, list.
+
+use std::time::Duration;
+
+use strongroom_seal::{AccountId, ObjectKey};
+
+use super::{Inner, KeyMiss, Store, millis};
+use crate::{
+    error::StoreError,
+    keyring::Lease,
+    limits,
+    object::{Change as ObjectChange, Expiry, Listing, Meta, NewObject, Object, Page, PartSize},
+    permit::{Action, Permit},
+    records::{Change, Check, Name, NewPart, NewRecord, PageQuery, Replacement, StoredRecord, Transaction},
+    sealing::{Clear, open_record, part_context, record_context, seal_record},
+    staging::Target,
+};
+
+impl Store {
+    /// Stores a new object with its staged blobs, all or nothing, durably.
+    pub async fn put(&self, permit: &Permit, new: NewObject<'_>) -> Result<Meta, StoreError> {
+        let account = permit.demand(Action::Write)?;
+        let mut lease = self.inner.keyring.lease(account).await?;
+        let now_ms = self.inner.now_ms();
+        check_body(new.body)?;
+        let parts = check_parts(account, &new)?;
+        let clear = Clear {
+            created_ms: now_ms,
+            expires_ms: after(now_ms, new.expires),
+            revision: 1,
+            parts,
+        };
+        let meta = meta_of(new.kind, new.id.clone(), &clear);
+        let (transaction, keys) = insertion(&lease, account, now_ms, new, &clear)?;
+        self.inner
+            .commit_wrapped(&mut lease, transaction, &keys, limits::COMMIT_TRIES)
+            .await?;
+        Ok(meta)
+    }
+
+    /// Opens a record.
+    pub async fn get(&self, permit: &Permit, kind: &str, id: &str) -> Result<Object, StoreError> {
+        let account = permit.demand(Action::Read)?;
+        let mut lease = self.inner.keyring.lease(account).await?;
+        self.inner.get(&mut lease, Name { account, kind, id }).await
+    }
+
+    /// Replaces a record's body, if it still is at the expected revision.
+    pub async fn update(
+        &self,
+        permit: &Permit,
+        kind: &str,
+        id: &str,
+        expected_revision: Option<u64>,
+        change: ObjectChange<'_>,
+    ) -> Result<Meta, StoreError> {
+        let account = permit.demand(Action::Write)?;
+        let mut lease = self.inner.keyring.lease(account).await?;
+        check_body(change.body)?;
+        for _ in 0..limits::COMMIT_TRIES {
+            // What is there is opened first: columns that were tampered with must not be sealed anew.
+            let found = self.inner.get(&mut lease, Name { account, kind, id }).await?.meta;
+            if let Some(expected) = expected_revision
+                && expected != found.revision
+            {
+                return Err(StoreError::RevisionConflict {
+                    current: found.revision,
+                });
+            }
+            match self.inner.replace(&mut lease, account, &found, &change).await {
+                Err(StoreError::RevisionConflict { .. }) if expected_revision.is_none() => {}
+                answer => return answer,
+            }
+        }
+        Err(StoreError::Busy)
+    }
+
+    /// Deletes an object: its wrapped keys go in the same transaction. Needs no customer key.
+    pub async fn delete(&self, permit: &Permit, kind: &str, id: &str) -> Result<(), StoreError> {
+        let account = permit.demand(Action::Delete)?;
+        let change = Change::Delete {
+            kind: kind.to_owned(),
+            id: id.to_owned(),
+            expired_by_ms: None,
+        };
+        let transaction = Transaction::new(account, self.inner.now_ms()).change(change);
+        // The receipt holds the files that are unwanted now; dropping it has them removed.
+        self.inner
+            .records
+            .commit(transaction)
+            .await
+            .map_err(|returned| StoreError::from(returned.reason))?;
+        self.inner.deleted.notify_one();
+        Ok(())
+    }
+
+    /// Opens one page of an account's objects of a kind, in the order in which they were stored.
+    pub async fn list(&self, permit: &Permit, kind: &str, page: Page) -> Result<Listing, StoreError> {
+        let account = permit.demand(Action::Read)?;
+        let mut lease = self.inner.keyring.lease(account).await?;
+        let limit = page.limit.clamp(1, Page::MAX);
+        let query = PageQuery {
+            account,
+            kind,
+            after: page.after.as_deref(),
+            limit: limit + 1,
+            order: page.order,
+            now_ms: self.inner.now_ms(),
+        };
+        for _ in 0..limits::COMMIT_TRIES {
+            let mut found = self
+                .inner
+                .records
+                .page(query)
+                .await?
+                .ok_or(StoreError::NotFound)?;
+            let has_more = found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+            if has_more {
+                found.pop();
+            }
+            match self.inner.open_all(&mut lease, account, kind, found).await {
+                Ok(objects) => return Ok(Listing { objects, has_more }),
+                Err(KeyMiss::Stale) => {}
+                Err(KeyMiss::Store(error)) => return Err(error),
+            }
+        }
+        Err(StoreError::Busy)
+    }
+}
+
+impl Inner {
+    async fn get(&self, lease: &mut Lease, name: Name<'_>) -> Result<Object, StoreError> {
+        record_context(name.account, name.kind, name.id).map_err(|_| StoreError::NotFound)?;
+        for _ in 0..limits::COMMIT_TRIES {
+            let stored = self.records.record(name).await?.ok_or(StoreError::NotFound)?;
+            if stored.expires_ms.is_some_and(|expires| expires <= self.now_ms()) {
+                return Err(StoreError::NotFound);
+            }
+            match self.open(lease, name.account, name.kind, stored).await {
+                Ok(object) => return Ok(object),
+                Err(KeyMiss::Stale) => {}
+                Err(KeyMiss::Store(error)) => return Err(error),
+            }
+        }
+        Err(StoreError::Busy)
+    }
+
+    async fn open(
+        &self,
+        lease: &mut Lease,
+        account: AccountId,
+        kind: &str,
+        stored: StoredRecord,
+    ) -> Result<Object, KeyMiss> {
+        let context = record_context(account, kind, &stored.id)?;
+        let (guard, key) = self.open_key(lease, &context, &stored.wrapped).await?;
+        let clear = Clear::of(&stored);
+        let body = open_record(&key, &context, &clear, &stored.body)?;
+        drop(guard);
+        Ok(Object {
+            meta: meta_of(kind, stored.id, &clear),
+            body,
+        })
+    }
+
+    async fn open_all(
+        &self,
+        lease: &mut Lease,
+        account: AccountId,
+        kind: &str,
+        found: Vec<StoredRecord>,
+    ) -> Result<Vec<Object>, KeyMiss> {
+        let mut objects = Vec::with_capacity(found.len());
+        for stored in found {
+            objects.push(self.open(lease, account, kind, stored).await?);
+        }
+        Ok(objects)
+    }
+
+    /// Seals a new body under a new key and commits it over the revision that was found.
+    async fn replace(
+        &self,
+        lease: &mut Lease,
+        account: AccountId,
+        found: &Meta,
+        change: &ObjectChange<'_>,
+    ) -> Result<Meta, StoreError> {
+        let now_ms = self.now_ms();
+        let clear = Clear {
+            created_ms: found.created_ms,
+            expires_ms: match change.expires {
+                Expiry::Keep => found.expires_ms,
+                Expiry::Never => None,
+                Expiry::In(time) => after(now_ms, Some(time)),
+            },
+            revision: found.revision + 1,
+            parts: found.parts.clone(),
+        };
+        let (transaction, key) = replacement(lease, account, now_ms, found, &clear, change.body)?;
+        self.commit_wrapped(lease, transaction, &[key], limits::COMMIT_TRIES)
+            .await?;
+        Ok(meta_of(&found.kind, found.id.clone(), &clear))
+    }
+}
+
+/// Seals a new object and wraps its keys: the record's first, then each part's.
+fn insertion(
+    lease: &Lease,
+    account: AccountId,
+    now_ms: u64,
+    new: NewObject<'_>,
+    clear: &Clear,
+) -> Result<(Transaction, Vec<ObjectKey>), StoreError> {
+    let NewObject {
+        kind,
+        id,
+        body,
+        blobs,
+        ..
+    } = new;
+    let guard = lease.guard()?;
+    let branch = guard.current();
+    let context = record_context(account, kind, &id)?;
+    let key = ObjectKey::generate()?;
+    let sealed = seal_record(&key, &context, clear, body)?;
+    let wrapped = branch.wrap(&context, &key)?;
+    let mut keys = Vec::with_capacity(1 + blobs.len());
+    keys.push(key);
+    let mut parts = Vec::with_capacity(blobs.len());
+    for blob in blobs {
+        let part = blob.target.part;
+        let key = branch.wrap(&part_context(account, kind, &id, part)?, &blob.key)?;
+        parts.push(NewPart {
+            part,
+            size: blob.size,
+            stored: blob.stored,
+            key,
+            bytes: blob.bytes,
+        });
+        keys.push(blob.key);
+    }
+    let record = NewRecord {
+        kind,
+        id,
+        created_ms: clear.created_ms,
+        expires_ms: clear.expires_ms,
+        key: wrapped,
+        body: sealed,
+        parts,
+    };
+    let transaction = Transaction::new(account, now_ms)
+        .check(Check::CurrentBranch(branch.version()))
+        .change(Change::Insert(Box::new(record)))
+        .gated(lease.clone());
+    Ok((transaction, keys))
+}
+
+fn replacement(
+    lease: &Lease,
+    account: AccountId,
+    now_ms: u64,
+    found: &Meta,
+    clear: &Clear,
+    body: &[u8],
+) -> Result<(Transaction, ObjectKey), StoreError> {
+    let guard = lease.guard()?;
+    let branch = guard.current();
+    let context = record_context(account, &found.kind, &found.id)?;
+    let key = ObjectKey::generate()?;
+    let replacement = Replacement {
+        kind: found.kind.clone(),
+        id: found.id.clone(),
+        expected_revision: found.revision,
+        expires_ms: clear.expires_ms,
+        key: branch.wrap(&context, &key)?,
+        body: seal_record(&key, &context, clear, body)?,
+    };
+    let transaction = Transaction::new(account, now_ms)
+        .check(Check::CurrentBranch(branch.version()))
+        .change(Change::Replace(Box::new(replacement)))
+        .gated(lease.clone());
+    Ok((transaction, key))
+}
+
+fn check_body(body: &[u8]) -> Result<(), StoreError> {
+    if body.len() > limits::RECORD_BODY {
+        return Err(StoreError::TooLarge {
+            limit: limits::RECORD_BODY as u64,
+        });
+    }
+    Ok(())
+}
+
+/// Each blob must have been staged for this very object, and each part number be used once.
+fn check_parts(account: AccountId, new: &NewObject<'_>) -> Result<Vec<PartSize>, StoreError> {
+    if new.blobs.len() > limits::PARTS {
+        return Err(StoreError::TooLarge {
+            limit: limits::PARTS as u64,
+        });
+    }
+    let mut parts = Vec::with_capacity(new.blobs.len());
+    for blob in &new.blobs {
+        let Target {
+            account: for_account,
+            kind,
+            id,
+            part,
+        } = &blob.target;
+        if *for_account != account || kind != new.kind || *id != new.id {
+            return Err(StoreError::BadName);
+        }
+        parts.push(PartSize {
+            part: *part,
+            size: blob.size,
+        });
+    }
+    parts.sort_unstable_by_key(|size| size.part);
+    if parts.is_sorted_by(|one, next| one.part < next.part) {
+        Ok(parts)
+    } else {
+        Err(StoreError::BadName)
+    }
+}
+
+fn after(now_ms: u64, time: Option<Duration>) -> Option<u64> {
+    time.map(|time| now_ms.saturating_add(millis(time)))
+}
+
+fn meta_of(kind: &str, id: String, clear: &Clear) -> Meta {
+    Meta {
+        kind: kind.to_owned(),
+        id,
+        created_ms: clear.created_ms,
+        expires_ms: clear.expires_ms,
+        revision: clear.revision,
+        parts: clear.parts.clone(),
+    }
+}
