@@ -23,9 +23,9 @@ fuzz_target!(|text: &str| {
     if let Ok(key) = KeyName::parse(text) {
         assert_eq!(KeyName::parse(&key.to_string()), Ok(key));
     }
-    if let Some((vault, name)) = text.split_once(' ') {
-        if let Ok(key) = KeyName::new(vault, name) {
-            assert_eq!(KeyName::new(key.vault(), key.name()).as_ref(), Ok(&key));
-        }
+    if let Some((vault, name)) = text.split_once(' ')
+        && let Ok(key) = KeyName::new(vault, name)
+    {
+        assert_eq!(KeyName::new(key.vault(), key.name()).as_ref(), Ok(&key));
     }
 });
