@@ -1,0 +1,106 @@
+//! The issuing side: signs claims with an RSA key.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+
+use super::{Claims, Jwk, Jwks};
+
+/// Signs tokens. Holds a private key: no `Debug`.
+pub struct Signer {
+    pair: KeyPair,
+    kid: String,
+}
+
+/// Why there is no signer or no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SignerError {
+    /// The key is not an RSA key in PKCS#8.
+    #[error("the signing key is not an RSA key in PKCS#8")]
+    Key,
+    /// The cryptographic library refused.
+    #[error("the token could not be signed")]
+    Signing,
+}
+
+#[derive(Serialize)]
+struct Header<'a> {
+    typ: &'a str,
+    alg: &'a str,
+    kid: &'a str,
+}
+
+impl Signer {
+    /// Makes a new RSA-2048 key.
+    pub fn generate() -> Result<Self, SignerError> {
+        Self::new(KeyPair::generate(KeySize::Rsa2048).map_err(|_| SignerError::Signing)?)
+    }
+
+    /// Takes a key in PKCS#8.
+    pub fn from_pkcs8(der: &[u8]) -> Result<Self, SignerError> {
+        Self::new(KeyPair::from_pkcs8(der).map_err(|_| SignerError::Key)?)
+    }
+
+    fn new(pair: KeyPair) -> Result<Self, SignerError> {
+        let public = pair.public_key();
+        // The id is taken from the key, so that the same key always has the same one.
+        let kid = digest(&SHA256, public.as_ref());
+        let kid = URL_SAFE_NO_PAD.encode(kid.as_ref().get(..20).ok_or(SignerError::Key)?);
+        Ok(Self { pair, kid })
+    }
+
+    /// Hands the private key, in PKCS#8, to whoever keeps it; it is wiped afterwards.
+    pub fn expose_pkcs8<T>(&self, keep: impl FnOnce(&[u8]) -> T) -> Result<T, SignerError> {
+        let der: Pkcs8V1Der<'_> = self.pair.as_der().map_err(|_| SignerError::Key)?;
+        Ok(keep(der.as_ref()))
+    }
+
+    /// The public key as issuers publish it.
+    pub fn jwks(&self) -> Jwks {
+        let public = self.pair.public_key();
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        Jwks {
+            keys: vec![Jwk {
+                kty: "RSA".to_owned(),
+                usage: Some("sig".to_owned()),
+                kid: self.kid.clone(),
+                alg: Some("RS256".to_owned()),
+                n: encode(public.modulus().big_endian_without_leading_zero()),
+                e: encode(public.exponent().big_endian_without_leading_zero()),
+            }],
+        }
+    }
+
+    /// The id of the key.
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// Signs the claims.
+    pub fn sign(&self, claims: &Claims) -> Result<String, SignerError> {
+        let header = Header {
+            typ: "JWT",
+            alg: "RS256",
+            kid: &self.kid,
+        };
+        let encode = |json: Result<Vec<u8>, _>| json.map(|json| URL_SAFE_NO_PAD.encode(json));
+        let header = encode(serde_json::to_vec(&header)).map_err(|_| SignerError::Signing)?;
+        let claims = encode(serde_json::to_vec(claims)).map_err(|_| SignerError::Signing)?;
+        let message = format!("{header}.{claims}");
+        let mut signature = vec![0; self.pair.public_modulus_len()];
+        self.pair
+            .sign(
+                &RSA_PKCS1_SHA256,
+                &SystemRandom::new(),
+                message.as_bytes(),
+                &mut signature,
+            )
+            .map_err(|_| SignerError::Signing)?;
+        Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    }
+}
