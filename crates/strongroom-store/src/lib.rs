@@ -5,6 +5,8 @@
 
 mod blobs;
 mod config;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod error;
 mod event;
 #[cfg(any(test, feature = "conformance"))]

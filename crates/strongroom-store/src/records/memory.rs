@@ -171,6 +171,7 @@ impl State {
                 Change::ForgetShreddings { up_to } => self.shreddings.retain(|number, _| number > up_to),
             }
         }
+        transaction.gate_open().map_err(Rejected::Key)?;
         Ok(receipt)
     }
 

@@ -6,6 +6,8 @@ mod readers;
 mod reads;
 mod schema;
 mod slots;
+#[cfg(test)]
+mod tests;
 mod usage;
 mod writer;
 

@@ -1,0 +1,483 @@
+//! Records, keys, branch versions.
+
+use futures::future::join_all;
+use strongroom_seal::BranchVersion;
+
+use super::fixture::{ClosesAfter, Fixture, KIND, NOW, Tenant, stored_branch};
+use crate::{
+    blobs::BlobName,
+    keyring::KeyDenied,
+    object::{Order, PartSize},
+    records::{
+        Change, Check, NewRecord, PageQuery, PartBytes, Records, Rejected, Replacement, Rewrap, StoredBytes,
+        UsageRow,
+    },
+    sealing::Sealed,
+};
+
+pub(super) async fn all(records: &dyn Records, fixture: &Fixture) {
+    what_is_inserted_is_read_back(records, fixture).await;
+    a_name_is_taken_once(records).await;
+    one_unit_that_fails_does_not_fail_the_others(records).await;
+    a_replacement_needs_the_revision_it_was_made_for(records).await;
+    a_deletion_leaves_nothing_but_its_note(records).await;
+    pages_follow_the_order_of_insertion(records).await;
+    a_commit_under_a_retiring_branch_is_given_back(records).await;
+    a_gate_that_closes_undoes_its_unit_alone(records).await;
+    keys_are_exchanged_only_if_they_are_as_expected(records).await;
+    a_branch_is_appended_to_the_one_expected(records).await;
+    a_branch_in_use_is_not_dropped(records).await;
+    a_seed_is_replaced_only_if_it_is_as_expected(records).await;
+    only_what_expired_is_deleted_as_expired(records).await;
+    usage_is_counted_by_kind_and_branch(records).await;
+    exports_are_counted(records).await;
+    blobs_that_no_record_refers_to_are_found(records, fixture).await;
+}
+
+pub(super) async fn closed(records: &dyn Records) {
+    let tenant = Tenant {
+        id: strongroom_seal::AccountId::from_uuid(uuid::Uuid::nil()),
+        branches: Vec::new(),
+    };
+    // Memory stays; what matters is that nothing hangs.
+    drop(records.commit(tenant.transaction()).await);
+}
+
+async fn what_is_inserted_is_read_back(records: &dyn Records, fixture: &Fixture) {
+    let tenant = Tenant::settle(records).await;
+    let name = BlobName::random();
+    let inline = PartBytes::Inline(Sealed::pretend(b"sealed".to_vec()));
+    let parts = vec![
+        tenant.part("a", 0, inline),
+        tenant.part("a", 3, fixture.file(name)),
+    ];
+    let new = NewRecord {
+        expires_ms: Some(NOW + 5),
+        parts,
+        ..tenant.record("a")
+    };
+    let (key, part_key) = (new.key.clone(), new.parts[1].key.clone());
+    tenant.insert(records, new).await.unwrap();
+    let stored = records.record(tenant.name("a")).await.unwrap().unwrap();
+    assert_eq!(
+        (stored.created_ms, stored.expires_ms, stored.revision),
+        (NOW, Some(NOW + 5), 1)
+    );
+    assert_eq!(
+        (stored.wrapped, stored.body),
+        (key.as_bytes().to_vec(), b"body of a".to_vec())
+    );
+    assert_eq!(
+        stored.parts,
+        [PartSize { part: 0, size: 7 }, PartSize { part: 3, size: 7 }]
+    );
+    let first = records.part(tenant.name("a"), 0).await.unwrap().unwrap();
+    assert_eq!(first.bytes, StoredBytes::Inline(b"sealed".to_vec()));
+    let second = records.part(tenant.name("a"), 3).await.unwrap().unwrap();
+    assert_eq!(
+        (second.bytes, second.wrapped),
+        (StoredBytes::File(name), part_key.as_bytes().to_vec())
+    );
+    assert!(records.part(tenant.name("a"), 1).await.unwrap().is_none());
+    assert!(records.record(tenant.name("b")).await.unwrap().is_none());
+}
+
+async fn a_name_is_taken_once(records: &dyn Records) {
+    let (one, other) = (Tenant::settle(records).await, Tenant::settle(records).await);
+    one.insert(records, one.record("a")).await.unwrap();
+    let again = NewRecord {
+        body: Sealed::pretend(b"other".to_vec()),
+        ..one.record("a")
+    };
+    assert_eq!(one.insert(records, again).await, Err(Rejected::AlreadyExists));
+    other.insert(records, other.record("a")).await.unwrap();
+    assert_eq!(
+        records.record(one.name("a")).await.unwrap().unwrap().body,
+        b"body of a"
+    );
+}
+
+async fn one_unit_that_fails_does_not_fail_the_others(records: &dyn Records) {
+    let tenant = Tenant::settle(records).await;
+    let ids: Vec<_> = (0..60).map(|n| format!("id-{}", n / 2)).collect();
+    let answers = join_all(ids.iter().map(|id| tenant.insert(records, tenant.record(id)))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 30);
+    for id in &ids {
+        assert!(records.record(tenant.name(id)).await.unwrap().is_some());
+    }
+    assert_eq!(records.key_count(tenant.id).await.unwrap(), 30);
+}
+
+fn replacement(tenant: &Tenant, id: &str, expected_revision: u64, body: &[u8]) -> Change {
+    Change::Replace(Box::new(Replacement {
+        kind: KIND.to_owned(),
+        id: id.to_owned(),
+        expected_revision,
+        expires_ms: Some(NOW + 9),
+        key: tenant.key(id),
+        body: Sealed::pretend(body.to_vec()),
+    }))
+}
+
+async fn a_replacement_needs_the_revision_it_was_made_for(records: &dyn Records) {
+    let tenant = Tenant::settle(records).await;
+    tenant.insert(records, tenant.record("a")).await.unwrap();
+    let send = async |change| {
+        let answer = records.commit(tenant.transaction().change(change)).await;
+        answer.map(drop).map_err(|returned| returned.reason)
+    };
+    let stale = send(replacement(&tenant, "a", 2, b"no")).await;
+    assert_eq!(stale, Err(Rejected::Revision { current: 1 }));
+    assert_eq!(
+        send(replacement(&tenant, "b", 1, b"no")).await,
+        Err(Rejected::NotFound)
+    );
+    send(replacement(&tenant, "a", 1, b"a longer body than the one before"))
+        .await
+        .unwrap();
+    let stored = records.record(tenant.name("a")).await.unwrap().unwrap();
+    assert_eq!((stored.revision, stored.expires_ms), (2, Some(NOW + 9)));
+    assert_eq!(stored.body, b"a longer body than the one before");
+    assert_eq!(records.key_count(tenant.id).await.unwrap(), 1);
+}
+
+async fn a_deletion_leaves_nothing_but_its_note(records: &dyn Records) {
+    let tenant = Tenant::settle(records).await;
+    let inline = PartBytes::Inline(Sealed::pretend(b"sealed".to_vec()));
+    let new = NewRecord {
+        parts: vec![tenant.part("a", 0, inline)],
+        ..tenant.record("a")
+    };
+    tenant.insert(records, new).await.unwrap();
+    tenant.delete(records, "a").await.unwrap();
+    assert!(records.record(tenant.name("a")).await.unwrap().is_none());
+    assert!(records.part(tenant.name("a"), 0).await.unwrap().is_none());
+    assert_eq!(records.key_count(tenant.id).await.unwrap(), 0);
+    assert_eq!(tenant.delete(records, "a").await, Err(Rejected::NotFound));
+    let notes = records.shreddings(u32::MAX).await.unwrap();
+    let notes: Vec<_> = notes
+        .iter()
+        .filter(|note| note.name.account == tenant.id)
+        .collect();
+    assert_eq!(
+        notes.iter().map(|note| note.name.id.as_str()).collect::<Vec<_>>(),
+        ["a"]
+    );
+    assert!(records.erase().await.unwrap());
+    let forget = Change::ForgetShreddings {
+        up_to: notes[0].number,
+    };
+    records
+        .commit(tenant.transaction().change(forget))
+        .await
+        .map_err(|r| r.reason)
+        .unwrap();
+    assert!(
+        records
+            .shreddings(u32::MAX)
+            .await
+            .unwrap()
+            .iter()
+            .all(|note| note.name.account != tenant.id)
+    );
+    tenant.insert(records, tenant.record("a")).await.unwrap();
+}
+
+async fn pages_follow_the_order_of_insertion(records: &dyn Records) {
+    let tenant = Tenant::settle(records).await;
+    for id in ["z", "m", "a", "q"] {
+        let expires_ms = (id == "m").then_some(NOW);
+        tenant
+            .insert(
+                records,
+                NewRecord {
+                    expires_ms,
+                    ..tenant.record(id)
+                },
+            )
+            .await
+            .unwrap();
+    }
+    let page = async |after, limit, order| {
+        let query = PageQuery {
+            account: tenant.id,
+            kind: KIND,
+            after,
+            limit,
+            order,
+            now_ms: NOW,
+        };
+        let found = records.page(query).await.unwrap()?;
+        Some(found.into_iter().map(|record| record.id).collect::<Vec<_>>())
+    };
+    assert_eq!(page(None, 10, Order::Asc).await.unwrap(), ["z", "a", "q"]);
+    assert_eq!(page(None, 2, Order::Desc).await.unwrap(), ["q", "a"]);
+    assert_eq!(page(Some("z"), 1, Order::Asc).await.unwrap(), ["a"]);
+    assert_eq!(page(Some("m"), 9, Order::Desc).await.unwrap(), ["z"]);
+    assert_eq!(page(Some("gone"), 9, Order::Desc).await, None);
+}
+
+async fn a_commit_under_a_retiring_branch_is_given_back(records: &dyn Records) {
+    let mut tenant = Tenant::settle(records).await;
+    let late = tenant.insertion(tenant.record("late"));
+    let current = tenant.grow(records).await;
+    let returned = records.commit(late).await.err().unwrap();
+    assert_eq!(
+        returned.reason,
+        Rejected::Retiring {
+            current: Some(current)
+        }
+    );
+    let mut again = returned.transaction.unwrap();
+    again.name_branch(current);
+    records
+        .commit(again)
+        .await
+        .map_err(|returned| returned.reason)
+        .unwrap();
+}
+
+async fn a_gate_that_closes_undoes_its_unit_alone(records: &dyn Records) {
+    let tenant = Tenant::settle(records).await;
+    for open_for in 0..2 {
+        let id = format!("closed-{open_for}");
+        let gated = tenant
+            .insertion(tenant.record(&id))
+            .gated(ClosesAfter::new(open_for));
+        let other = format!("other-{open_for}");
+        let (gated, other) = tokio::join!(
+            records.commit(gated),
+            tenant.insert(records, tenant.record(&other))
+        );
+        assert_eq!(gated.err().unwrap().reason, Rejected::Key(KeyDenied::Refused));
+        other.unwrap();
+        assert!(records.record(tenant.name(&id)).await.unwrap().is_none());
+    }
+    assert_eq!(records.key_count(tenant.id).await.unwrap(), 2);
+}
+
+async fn keys_are_exchanged_only_if_they_are_as_expected(records: &dyn Records) {
+    let mut tenant = Tenant::settle(records).await;
+    let old = tenant.current();
+    for id in ["a", "b"] {
+        tenant.insert(records, tenant.record(id)).await.unwrap();
+    }
+    let new_version = tenant.grow(records).await;
+    let held = records.keys_under(tenant.id, old, 0, 10).await.unwrap();
+    assert_eq!(
+        held.iter().map(|key| key.id.as_str()).collect::<Vec<_>>(),
+        ["a", "b"]
+    );
+    assert_eq!(
+        records
+            .keys_under(tenant.id, old, held[0].slot, 10)
+            .await
+            .unwrap(),
+        held[1..]
+    );
+    let rewrap = |held: &crate::records::HeldKey, expected| Rewrap {
+        slot: held.slot,
+        kind: held.kind.clone(),
+        bytes: held.bytes,
+        is_record: true,
+        expected,
+        new: tenant.key(&held.id),
+    };
+    let as_found = strongroom_seal::WrappedKey::parse(&held[0].wrapped).unwrap();
+    let another = tenant.key_under(&tenant.branches[0], "b");
+    let changes = vec![rewrap(&held[0], as_found), rewrap(&held[1], another)];
+    let receipt = records
+        .commit(tenant.transaction().change(Change::Rewrap(changes)))
+        .await;
+    assert_eq!(receipt.map_err(|returned| returned.reason).unwrap().count, 1);
+    assert_eq!(
+        records.keys_under(tenant.id, old, 0, 10).await.unwrap(),
+        held[1..]
+    );
+    assert_eq!(
+        records
+            .keys_under(tenant.id, new_version, 0, 10)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+async fn a_branch_is_appended_to_the_one_expected(records: &dyn Records) {
+    let mut tenant = Tenant::settle(records).await;
+    let append = |expected, version| {
+        let branch = Box::new(stored_branch(BranchVersion::new(version)));
+        tenant
+            .transaction()
+            .change(Change::AppendBranch { expected, branch })
+    };
+    for wrong in [
+        append(None, 2),
+        append(Some(BranchVersion::new(2)), 3),
+        append(Some(BranchVersion::FIRST), 1),
+    ] {
+        assert_eq!(
+            records.commit(wrong).await.err().unwrap().reason,
+            Rejected::Conflict
+        );
+    }
+    tenant.grow(records).await;
+    let stored = records.branches(tenant.id).await.unwrap();
+    assert_eq!(
+        stored,
+        [
+            stored_branch(BranchVersion::new(1)),
+            stored_branch(BranchVersion::new(2))
+        ]
+    );
+}
+
+async fn a_branch_in_use_is_not_dropped(records: &dyn Records) {
+    let mut tenant = Tenant::settle(records).await;
+    let old = tenant.current();
+    tenant.insert(records, tenant.record("a")).await.unwrap();
+    let new = tenant.grow(records).await;
+    let drop_branch = |version| tenant.transaction().change(Change::DropBranch(version));
+    assert_eq!(
+        records.commit(drop_branch(old)).await.err().unwrap().reason,
+        Rejected::InUse
+    );
+    assert_eq!(
+        records.commit(drop_branch(new)).await.err().unwrap().reason,
+        Rejected::InUse
+    );
+    tenant.delete(records, "a").await.unwrap();
+    records
+        .commit(drop_branch(old))
+        .await
+        .map_err(|returned| returned.reason)
+        .unwrap();
+    assert_eq!(records.branches(tenant.id).await.unwrap(), [stored_branch(new)]);
+}
+
+async fn a_seed_is_replaced_only_if_it_is_as_expected(records: &dyn Records) {
+    let tenant = Tenant::settle(records).await;
+    let replace = |expected: u8, seed: u8| {
+        tenant.transaction().change(Change::ReplaceSeed {
+            version: BranchVersion::FIRST,
+            expected: vec![expected; 256],
+            key: "https://vault.example/keys/name/next".to_owned(),
+            algorithm: "RSA-OAEP",
+            seed: vec![seed; 256],
+        })
+    };
+    assert_eq!(
+        records.commit(replace(1, 2)).await.err().unwrap().reason,
+        Rejected::Conflict
+    );
+    records
+        .commit(replace(9, 2))
+        .await
+        .map_err(|returned| returned.reason)
+        .unwrap();
+    let stored = &records.branches(tenant.id).await.unwrap()[0];
+    assert_eq!(
+        (stored.seed.as_slice(), stored.algorithm.as_str()),
+        (vec![2; 256].as_slice(), "RSA-OAEP")
+    );
+    assert_eq!(
+        (stored.key.as_str(), stored.check),
+        ("https://vault.example/keys/name/next", [7; 32])
+    );
+}
+
+async fn only_what_expired_is_deleted_as_expired(records: &dyn Records) {
+    let tenant = Tenant::settle(records).await;
+    for (id, expires_ms) in [("now", Some(NOW)), ("later", Some(NOW + 1)), ("never", None)] {
+        tenant
+            .insert(
+                records,
+                NewRecord {
+                    expires_ms,
+                    ..tenant.record(id)
+                },
+            )
+            .await
+            .unwrap();
+    }
+    let due = records.expired(NOW, u32::MAX).await.unwrap();
+    let due: Vec<_> = due.into_iter().filter(|name| name.account == tenant.id).collect();
+    assert_eq!(
+        due.iter().map(|name| name.id.as_str()).collect::<Vec<_>>(),
+        ["now"]
+    );
+    for (id, deleted) in [("now", 1), ("later", 0), ("never", 0), ("unknown", 0)] {
+        let change = Change::Delete {
+            kind: KIND.to_owned(),
+            id: id.to_owned(),
+            expired_by_ms: Some(NOW),
+        };
+        let receipt = records.commit(tenant.transaction().change(change)).await;
+        assert_eq!(
+            receipt.map_err(|returned| returned.reason).unwrap().count,
+            deleted,
+            "{id}"
+        );
+    }
+    assert_eq!(records.key_count(tenant.id).await.unwrap(), 2);
+}
+
+async fn usage_is_counted_by_kind_and_branch(records: &dyn Records) {
+    let mut tenant = Tenant::settle(records).await;
+    let inline = || PartBytes::Inline(Sealed::pretend(vec![0; 63]));
+    let with_part = |id| NewRecord {
+        parts: vec![tenant.part(id, 0, inline())],
+        ..tenant.record(id)
+    };
+    for new in [with_part("a"), with_part("b"), tenant.record("c")] {
+        tenant.insert(records, new).await.unwrap();
+    }
+    tenant.delete(records, "b").await.unwrap();
+    tenant.grow(records).await;
+    tenant.insert(records, tenant.record("d")).await.unwrap();
+    let usage = records.usage().await.unwrap();
+    let usage: Vec<_> = usage.into_iter().filter(|row| row.account == tenant.id).collect();
+    let body = "body of a".len() as u64;
+    let row = |branch: u32, objects, bytes| UsageRow {
+        account: tenant.id,
+        kind: KIND.to_owned(),
+        branch: BranchVersion::new(branch),
+        objects,
+        bytes,
+    };
+    assert_eq!(usage, [row(1, 2, 2 * body + 63), row(2, 1, body)]);
+}
+
+async fn exports_are_counted(records: &dyn Records) {
+    let tenant = Tenant::settle(records).await;
+    for _ in 0..3 {
+        let count = tenant
+            .transaction()
+            .check(Check::CurrentBranch(tenant.current()))
+            .change(Change::CountExport);
+        records
+            .commit(count)
+            .await
+            .map_err(|returned| returned.reason)
+            .unwrap();
+    }
+    assert!(records.exports().await.unwrap().contains(&(tenant.id, 3)));
+}
+
+async fn blobs_that_no_record_refers_to_are_found(records: &dyn Records, fixture: &Fixture) {
+    let tenant = Tenant::settle(records).await;
+    let (kept, gone, never) = (BlobName::random(), BlobName::random(), BlobName::random());
+    for (id, name) in [("kept", kept), ("gone", gone)] {
+        let new = NewRecord {
+            parts: vec![tenant.part(id, 0, fixture.file(name))],
+            ..tenant.record(id)
+        };
+        tenant.insert(records, new).await.unwrap();
+    }
+    tenant.delete(records, "gone").await.unwrap();
+    assert_eq!(
+        records.unreferenced(&[kept, gone, never]).await.unwrap(),
+        [gone, never]
+    );
+}
