@@ -1,69 +1,95 @@
-//! Keyring and leases (stub for the first minutes; KEYRING replaces it).
-#![allow(missing_docs, clippy::all, unreachable_pub, dead_code)]
+//! Keyring and leases: who may use which branch key, and for how long (DESIGN.md, "Leases").
+#![allow(dead_code, clippy::all, unused_variables, unused_imports)]
 
-use std::{future::Future, time::Duration};
+mod binding;
+mod status;
 
-use strongroom_seal::{AccountId, BoxFuture, BranchVersion, CheckValue, KeyId, KeyName};
+use std::sync::Arc;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum KeyDenied {
-    #[error("the customer key refuses")]
-    Refused,
-    #[error("the customer key is gone")]
-    Gone,
-    #[error("the vault is unreachable")]
-    Unreachable { retry_after: Option<Duration> },
-    #[error("the vault throttles")]
-    Throttled { retry_after: Option<Duration> },
+use strongroom_seal::{AccountId, BranchKey, BranchVersion, Clock, KeyWrap};
+use tokio::sync::watch;
+
+use crate::{
+    event::Events,
+    rotation::{Branches, RotationError},
+};
+
+pub use binding::{Anchor, AnchorError, AnchorKeeper, Binding};
+pub use status::{KeyDenied, KeyState, KeyStatus, LastAnswer};
+
+/// What a keyring works with.
+pub(crate) struct KeyringParts {
+    pub(crate) vault: Arc<dyn KeyWrap>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) branches: Arc<dyn Branches>,
+    pub(crate) anchors: Option<Arc<dyn AnchorKeeper>>,
+    pub(crate) events: Events,
 }
 
+#[derive(Clone)]
+pub(crate) struct Keyring {}
+
+impl Keyring {
+    pub(crate) fn start(parts: KeyringParts) -> Self {
+        Self {}
+    }
+    pub(crate) fn bind(&self, bindings: watch::Receiver<Vec<Binding>>) {}
+    pub(crate) fn nudge(&self, account: AccountId) {}
+    pub(crate) fn key_state(&self, account: AccountId) -> watch::Receiver<KeyStatus> {
+        loop {}
+    }
+    pub(crate) async fn lease(&self, account: AccountId) -> Result<Lease, KeyDenied> {
+        Err(KeyDenied::Closed)
+    }
+    pub(crate) async fn lease_with(
+        &self,
+        account: AccountId,
+        version: BranchVersion,
+    ) -> Result<Lease, KeyDenied> {
+        Err(KeyDenied::Closed)
+    }
+    pub(crate) async fn rewrap(&self, account: AccountId) -> Result<u32, RotationError> {
+        Err(KeyDenied::Closed.into())
+    }
+    pub(crate) async fn next_branch(&self, account: AccountId) -> Result<BranchVersion, RotationError> {
+        Err(KeyDenied::Closed.into())
+    }
+    pub(crate) async fn before_drop(
+        &self,
+        account: AccountId,
+        version: BranchVersion,
+    ) -> Result<(), RotationError> {
+        Err(KeyDenied::Closed.into())
+    }
+    pub(crate) fn dropped(&self, account: AccountId, version: BranchVersion) {}
+    pub(crate) async fn close(&self) {}
+}
+
+/// The right to use an account's branch keys, for as long as the vault lets it.
 #[derive(Clone)]
 pub struct Lease {}
 
 impl Lease {
+    /// Whether the key may be used at this moment.
     pub fn check(&self) -> Result<(), KeyDenied> {
-        Err(KeyDenied::Refused)
+        Err(KeyDenied::Closed)
     }
-
+    /// Resolves when the lease ends.
     pub fn ended(&self) -> impl Future<Output = KeyDenied> + Send + 'static {
-        std::future::ready(KeyDenied::Refused)
+        std::future::ready(KeyDenied::Closed)
+    }
+    pub(crate) fn guard(&self) -> Result<Guard, KeyDenied> {
+        Err(KeyDenied::Closed)
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyState {
-    Idle,
-    Held,
-    Refused,
-    Gone,
-    Unreachable,
-    Throttled { retry_after: Option<Duration> },
-}
+pub(crate) struct Guard {}
 
-#[derive(Debug, Clone)]
-pub struct KeyStatus {
-    pub state: KeyState,
-    pub key: Option<KeyId>,
-    pub branch: Option<BranchVersion>,
-    pub lease_age: Option<Duration>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Anchor {
-    pub version: BranchVersion,
-    pub check: CheckValue,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Binding {
-    pub account: AccountId,
-    pub key: KeyName,
-    pub version: Option<String>,
-    pub anchor: Option<Anchor>,
-    pub revocation_bound: Duration,
-    pub outage_grace: Duration,
-}
-
-pub trait AnchorKeeper: Send + Sync + 'static {
-    fn advance<'a>(&'a self, account: AccountId, from: Option<Anchor>, to: Anchor) -> BoxFuture<'a, Result<(), String>>;
+impl Guard {
+    pub(crate) fn current(&self) -> &BranchKey {
+        loop {}
+    }
+    pub(crate) fn version(&self, version: BranchVersion) -> Option<&BranchKey> {
+        None
+    }
 }
