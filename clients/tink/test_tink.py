@@ -1,6 +1,6 @@
 """Blobs interoperate with Google Tink, in both directions, at every boundary of the format.
 
-The Rust side is `cargo build -p strongroom-seal --example tink_peer`; its path may be given as TINK_PEER.
+The Rust side is `cargo build -p strongroom-seal --example tink_peer`; its path may be given as STRONGROOM_TINK_PEER.
 """
 
 import io
@@ -19,7 +19,7 @@ LENGTHS = [0, 1, 1048519, 1048520, 1048521, 2097080, 2097081, 5000000]
 
 @pytest.fixture(scope="session")
 def program():
-    given = os.environ.get("TINK_PEER")
+    given = os.environ.get("STRONGROOM_TINK_PEER")
     if given:
         return given
     subprocess.run(

@@ -8,6 +8,9 @@ use crate::run::{self, Outcome};
 /// Memory that one target may use, in MiB: a parser that allocates by an attacker's length fails here.
 const MEMORY_MIB: &str = "-rss_limit_mb=1024";
 
+/// Where the targets land: fuzz/.cargo/config.toml names the machine, so that build scripts are not instrumented.
+const BINARIES: &str = "target/x86_64-unknown-linux-gnu/release";
+
 /// Builds the targets and runs each for `seconds`.
 pub(crate) fn run(seconds: &str) -> Outcome {
     let seconds: u32 = seconds
@@ -31,13 +34,19 @@ pub(crate) fn run(seconds: &str) -> Outcome {
         run::say(&format!("-- fuzz {name} for {seconds} s"));
         let corpus = folder.join("target/corpus").join(name);
         fs::create_dir_all(&corpus).map_err(|error| error.to_string())?;
-        let mut command = Command::new(folder.join("target/release").join(name));
+        let mut command = Command::new(folder.join(BINARIES).join(name));
         command.arg(format!("-max_total_time={seconds}")).args([
             MEMORY_MIB,
             "-print_final_stats=0",
             "-verbosity=0",
         ]);
-        run::command(command.arg(corpus).current_dir(&folder))?;
+        let seeds = folder.join("seeds").join(name);
+        run::command(
+            command
+                .arg(corpus)
+                .args(seeds.is_dir().then_some(seeds))
+                .current_dir(&folder),
+        )?;
         count += 1;
     }
     if count == 0 {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::error::Unspecified;
-use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
+use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand;
 
@@ -42,11 +42,8 @@ impl BranchVersion {
     }
 
     /// The version after this one; none after the last number.
-    pub const fn next(self) -> Option<Self> {
-        match self.0.checked_add(1) {
-            Some(number) => Some(Self(number)),
-            None => None,
-        }
+    pub fn next(self) -> Option<Self> {
+        self.0.checked_add(1).map(Self)
     }
 }
 
@@ -272,13 +269,6 @@ impl BranchKey {
 fn expand(root: &Prk, label: &[u8], version: BranchVersion, out: &mut [u8]) -> Result<(), Unspecified> {
     let version = version.get().to_be_bytes();
     let info = [label, &version];
-    root.expand(&info, OutputLen(out.len()))?.fill(out)
-}
-
-struct OutputLen(usize);
-
-impl KeyType for OutputLen {
-    fn len(&self) -> usize {
-        self.0
-    }
+    // The length of the hash is the length of every output here.
+    root.expand(&info, HKDF_SHA256)?.fill(out)
 }

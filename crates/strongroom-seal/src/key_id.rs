@@ -1,7 +1,6 @@
 //! Names of customer keys, as Key Vault writes them.
 
 use std::fmt;
-use std::str::FromStr;
 
 use crate::limits::{
     MAX_HOST_LABEL_LEN, MAX_HOST_LEN, MAX_KEY_ID_LEN, MAX_KEY_NAME_LEN, MAX_KEY_VERSION_LEN,
@@ -159,22 +158,6 @@ impl fmt::Display for KeyName {
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.key, self.version)
-    }
-}
-
-impl FromStr for KeyName {
-    type Err = KeyIdError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::parse(text)
-    }
-}
-
-impl FromStr for KeyId {
-    type Err = KeyIdError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::parse(text)
     }
 }
 

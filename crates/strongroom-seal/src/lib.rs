@@ -33,8 +33,6 @@ mod key_wrap;
 mod object;
 mod page;
 mod secret;
-#[cfg(test)]
-mod vectors;
 mod wrapped;
 mod xaes;
 
@@ -55,3 +53,6 @@ pub use key_wrap::{
 pub use object::{ObjectKey, RECORD_OVERHEAD};
 pub use secret::Secret;
 pub use wrapped::WrappedKey;
+
+#[cfg(test)]
+mod tests;

@@ -10,16 +10,21 @@ pub(crate) const XNONCE_LEN: usize = 24;
 pub(crate) const TAG_LEN: usize = 16;
 const BLOCK_LEN: usize = 16;
 
-/// Seals `in_place` and returns the tag.
+/// Seals `in_place` and returns the tag. After a failure the bytes are zero.
 pub(crate) fn seal(
     key: &[u8; KEY_LEN],
     nonce: &[u8; XNONCE_LEN],
     aad: &[u8],
     in_place: &mut [u8],
 ) -> Result<[u8; TAG_LEN], Unspecified> {
-    let (key, nonce) = derive(key, nonce)?;
-    let tag = key.seal_in_place_separate_tag(nonce, Aad::from(aad), in_place)?;
-    tag.as_ref().try_into().map_err(|_| Unspecified)
+    let sealed = derive(key, nonce).and_then(|(key, nonce)| {
+        let tag = key.seal_in_place_separate_tag(nonce, Aad::from(aad), in_place)?;
+        tag.as_ref().try_into().map_err(|_| Unspecified)
+    });
+    if sealed.is_err() {
+        in_place.zeroize();
+    }
+    sealed
 }
 
 /// Opens `in_place` if `tag` holds; otherwise its content is undefined and must not be used.

@@ -1,5 +1,7 @@
 //! What must hold for any input, through the public interface alone.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its case fails")]
+
 use std::io::Cursor;
 use std::time::Duration;
 

@@ -2,7 +2,9 @@
 //!
 //! They are for other implementations as much as for this one. `vectors/README.md` describes them.
 
+#[expect(clippy::too_many_lines, reason = "each function is a table of cases")]
 mod blobs;
+#[expect(clippy::too_many_lines, reason = "each function is a table of cases")]
 mod keys;
 mod run;
 
@@ -204,14 +206,18 @@ fn generated() -> BTreeMap<String, Vector> {
     vectors
 }
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vectors")
+/// The folder of the workspace.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// Every file by its path below `vectors/`, as it lies there.
 fn committed() -> BTreeMap<String, Vector> {
     let mut found = BTreeMap::new();
-    for form in std::fs::read_dir(folder()).unwrap().map(Result::unwrap) {
+    for form in std::fs::read_dir(root().join("vectors"))
+        .unwrap()
+        .map(Result::unwrap)
+    {
         if !form.file_type().unwrap().is_dir() {
             continue;
         }
@@ -225,14 +231,15 @@ fn committed() -> BTreeMap<String, Vector> {
     found
 }
 
-/// `cargo xtask vectors` sets the variable; without it nothing is written.
+/// `cargo xtask vectors` names a folder in the variable; without it nothing is written.
 #[test]
-fn the_generator_writes_the_files_when_told_to() {
-    if std::env::var_os("STRONGROOM_WRITE_VECTORS").is_none() {
+fn the_generator_writes_the_files_where_it_is_told_to() {
+    let Some(told) = std::env::var_os("STRONGROOM_WRITE_VECTORS") else {
         return;
-    }
+    };
+    let folder = root().join(told);
     for (name, vector) in generated() {
-        let path = folder().join(name);
+        let path = folder.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, serde_json::to_string_pretty(&vector).unwrap() + "\n").unwrap();
     }

@@ -1,0 +1,3 @@
+//! Tests of the whole crate that need to choose nonces, which nothing outside of it may.
+
+mod vectors;
