@@ -37,10 +37,3 @@ impl Moment {
         }
     }
 }
-
-impl Age {
-    /// Whether it is known to be below `limit`.
-    pub fn is_below(self, limit: Duration) -> bool {
-        matches!(self, Self::Elapsed(elapsed) if elapsed < limit)
-    }
-}

@@ -10,17 +10,13 @@ use crate::error::{OpenError, SealError};
 use crate::export::TinkKeyset;
 use crate::limits::MAX_RECORD_LEN;
 use crate::secret::Secret;
-use crate::wrapped::parse_magic;
+use crate::wrapped::check_head;
 use crate::xaes;
 use crate::xaes::{KEY_LEN, TAG_LEN, XNONCE_LEN};
 
-const RECORD_MAGIC: [u8; 4] = *b"SRrc";
-const RECORD_FORMAT: u8 = 1;
 const HEADER_LEN: usize = 5;
-const RECORD_HEADER: [u8; HEADER_LEN] = {
-    let [a, b, c, d] = RECORD_MAGIC;
-    [a, b, c, d, RECORD_FORMAT]
-};
+/// Magic and format version.
+const RECORD_HEADER: [u8; HEADER_LEN] = *b"SRrc\x01";
 
 /// What sealing adds to the length of a record.
 pub const RECORD_OVERHEAD: usize = HEADER_LEN + XNONCE_LEN + TAG_LEN;
@@ -75,7 +71,7 @@ impl ObjectKey {
 
     /// Opens a record that was sealed for `context`.
     pub fn open_record(&self, context: &Context<'_>, stored: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        parse_magic(stored, RECORD_MAGIC, RECORD_FORMAT)?;
+        check_head(stored, &RECORD_HEADER)?;
         let (nonce, sealed, tag) = record_parts(stored).ok_or(OpenError::Truncated)?;
         if sealed.len() > MAX_RECORD_LEN {
             return Err(OpenError::TooLarge);

@@ -6,8 +6,8 @@ use crate::branch::BranchVersion;
 use crate::error::OpenError;
 use crate::xaes::{KEY_LEN, TAG_LEN, XNONCE_LEN};
 
-const MAGIC: [u8; 4] = *b"SRwk";
-const FORMAT: u8 = 1;
+/// Magic and format version.
+const HEAD: [u8; 5] = *b"SRwk\x01";
 const HEADER_LEN: usize = 9;
 const LEN: usize = HEADER_LEN + XNONCE_LEN + KEY_LEN + TAG_LEN;
 
@@ -24,7 +24,7 @@ impl WrappedKey {
 
     /// Reads the stored form. Nothing in it is authentic until it has been unwrapped.
     pub fn parse(stored: &[u8]) -> Result<Self, OpenError> {
-        parse_magic(stored, MAGIC, FORMAT)?;
+        check_head(stored, &HEAD)?;
         let (bytes, rest) = stored.split_first_chunk::<LEN>().ok_or(OpenError::Truncated)?;
         if !rest.is_empty() {
             return Err(OpenError::TrailingBytes);
@@ -77,22 +77,18 @@ impl WrappedKey {
 }
 
 fn header_bytes(branch: BranchVersion) -> [u8; HEADER_LEN] {
-    let ([m0, m1, m2, m3], [b0, b1, b2, b3]) = (MAGIC, branch.get().to_be_bytes());
-    [m0, m1, m2, m3, FORMAT, b0, b1, b2, b3]
+    let ([a, b, c, d, format], [e, f, g, h]) = (HEAD, branch.get().to_be_bytes());
+    [a, b, c, d, format, e, f, g, h]
 }
 
 /// Checks the magic and the format version that every stored form begins with.
-pub(crate) fn parse_magic(stored: &[u8], magic: [u8; 4], format: u8) -> Result<(), OpenError> {
-    let Some((found, rest)) = stored.split_first_chunk::<4>() else {
-        return Err(OpenError::Truncated);
-    };
-    if *found != magic {
-        return Err(OpenError::NotOurs);
-    }
-    match rest.first() {
-        None => Err(OpenError::Truncated),
-        Some(&version) if version > format => Err(OpenError::FutureVersion { found: version }),
-        Some(&version) if version < format => Err(OpenError::NotOurs),
-        Some(_) => Ok(()),
+pub(crate) fn check_head(stored: &[u8], head: &[u8; 5]) -> Result<(), OpenError> {
+    let [magic @ .., format] = head;
+    match stored {
+        [a, b, c, d, ..] if [*a, *b, *c, *d] != *magic => Err(OpenError::NotOurs),
+        [_, _, _, _, found, ..] if found > format => Err(OpenError::FutureVersion { found: *found }),
+        [_, _, _, _, found, ..] if found < format => Err(OpenError::NotOurs),
+        [_, _, _, _, _, ..] => Ok(()),
+        _ => Err(OpenError::Truncated),
     }
 }
