@@ -1,17 +1,29 @@
 //! The embedded Key Vault, and the client for any Key Vault.
 
 mod access;
+mod audit;
+mod client;
 mod engine;
 mod limits;
+mod routes;
 #[cfg(test)]
 mod testing;
 
 // The public interface is:
 pub use access::{Access, Caller, Decision, KeyAction};
+pub use audit::{
+    AuditClaims, AuditError, AuditEvent, AuditIdentity, AuditProperties, AuditSink, JournalAudit,
+};
+pub use client::{
+    Connections, KeyVaultClient, KeyVaultClientConfig, KeyVaultClientError, VaultCredential, VaultHosts,
+    VaultHostsError,
+};
 pub use engine::fault::VaultFault;
 pub use engine::keys::{KeyFault, KeySpec, PublicHalf};
 pub use engine::root_key::{RootKey, RootKeyError};
 pub use engine::settings::{
     DeletedKey, KeyChange, KeyChanged, KeyOperation, KeyVersion, NewKey, Page, PageStart, Tags, VaultSettings,
 };
+pub use engine::uses::Used;
 pub use engine::{OpenVaultError, VaultEngine};
+pub use routes::{ClientAddress, VaultHost, VaultRoutes, routes};

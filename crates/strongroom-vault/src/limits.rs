@@ -4,12 +4,18 @@ use std::time::Duration;
 
 /// Largest request body: a wrapped RSA-4096 value with its JSON is below 1 KiB; tags and lists leave room.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
+/// How long a request may take to bring its body.
+pub(crate) const BODY_WAIT: Duration = Duration::from_secs(10);
+/// Characters of a request that reach an audit record, each: URL, client, ids.
+pub(crate) const MAX_AUDIT_TEXT: usize = 1024;
 /// Tags per key version, as on Azure.
 pub(crate) const MAX_TAGS: usize = 15;
 /// Characters of a tag's name and of its value, as on Azure.
 pub(crate) const MAX_TAG_TEXT: usize = 256;
 /// Longest key name.
 pub(crate) const MAX_KEY_NAME: usize = 127;
+/// Longest key version in a path; ours have 32.
+pub(crate) const MAX_KEY_VERSION: usize = 64;
 /// Rows on one page of a list, as on Azure; also what is given when the caller asks for no number.
 pub(crate) const MAX_PAGE: u32 = 25;
 /// Days for which deleted keys stay recoverable.

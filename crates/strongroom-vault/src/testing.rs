@@ -1,15 +1,22 @@
 //! What the tests of this crate share.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use strongroom_seal::{Clock, Moment};
+use strongroom_azure::token::{Claims, Signer, StaticKeys, Verifier};
+use strongroom_seal::{BoxFuture, Clock, Moment};
 
-use crate::VaultSettings;
+use crate::{
+    Access, AuditError, AuditEvent, AuditSink, Caller, Decision, KeyAction, RootKey, VaultEngine,
+    VaultRoutes, VaultSettings,
+};
 
 pub(crate) const VAULT: &str = "kv1";
 pub(crate) const TENANT: &str = "6f1b6b0e-7a55-4a5e-9d0f-2f5f3a9f1c11";
+pub(crate) const ISSUER: &str = "https://localhost:8443/6f1b6b0e-7a55-4a5e-9d0f-2f5f3a9f1c11/v2.0";
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
+
+pub(crate) static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer::generate().unwrap());
 
 /// A clock that moves when told to.
 pub(crate) struct HandClock(Mutex<Duration>);
@@ -42,5 +49,98 @@ pub(crate) fn vault_settings() -> VaultSettings {
         tenant: TENANT.to_owned(),
         soft_delete_days: 90,
         purge_protection: true,
+    }
+}
+
+/// Keeps records in memory, or fails when told to.
+#[derive(Default)]
+pub(crate) struct MemoryAudit {
+    pub(crate) events: Mutex<Vec<AuditEvent>>,
+    pub(crate) failing: Mutex<bool>,
+}
+
+impl AuditSink for MemoryAudit {
+    fn record(&self, event: AuditEvent) -> BoxFuture<'_, Result<(), AuditError>> {
+        Box::pin(async move {
+            if *self.failing.lock().unwrap() {
+                return Err(AuditError::Failed("no disk".to_owned()));
+            }
+            self.events.lock().unwrap().push(event);
+            Ok(())
+        })
+    }
+}
+
+/// Allows all but what was taken away.
+#[derive(Default)]
+pub(crate) struct Roles(pub(crate) Mutex<Vec<KeyAction>>);
+
+impl Access for Roles {
+    fn may(&self, _: &Caller, _: &str, _: Option<&str>, action: KeyAction) -> Decision {
+        if self.0.lock().unwrap().contains(&action) {
+            Decision::DeniedByRbac
+        } else {
+            Decision::Allowed
+        }
+    }
+}
+
+/// A vault with its routes and everything a test wants to turn.
+pub(crate) struct House {
+    pub(crate) engine: VaultEngine,
+    pub(crate) clock: Arc<HandClock>,
+    pub(crate) roles: Arc<Roles>,
+    pub(crate) audit: Arc<MemoryAudit>,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+impl House {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = HandClock::new();
+        let root = RootKey::File(folder.path().join("root.key"));
+        let engine = VaultEngine::open(
+            &folder.path().join("vault"),
+            root,
+            Arc::clone(&clock) as Arc<dyn Clock>,
+        );
+        let engine = engine.unwrap();
+        engine.create_vault(vault_settings()).await.unwrap();
+        Self {
+            engine,
+            clock,
+            roles: Arc::default(),
+            audit: Arc::default(),
+            folder,
+        }
+    }
+
+    pub(crate) fn routes(&self) -> VaultRoutes {
+        VaultRoutes {
+            engine: self.engine.clone(),
+            verifier: Verifier::new([ISSUER], Arc::new(StaticKeys::new(ISSUER, SIGNER.jwks()))),
+            access: Arc::clone(&self.roles) as Arc<dyn Access>,
+            audit: Arc::clone(&self.audit) as Arc<dyn AuditSink>,
+            login: "https://localhost:8443".to_owned(),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+        }
+    }
+
+    pub(crate) fn claims(&self, audience: &str) -> Claims {
+        let now = self.clock.seconds();
+        Claims {
+            iss: ISSUER.to_owned(),
+            aud: audience.to_owned(),
+            exp: now + 3600,
+            nbf: now,
+            iat: now,
+            oid: "object".to_owned(),
+            sub: "object".to_owned(),
+            tid: TENANT.to_owned(),
+            appid: Some("app".to_owned()),
+            idtyp: Some("app".to_owned()),
+            resource: None,
+            uti: None,
+        }
     }
 }

@@ -13,10 +13,11 @@ mod safe;
 mod tests;
 pub(crate) mod uses;
 
+use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use strongroom_seal::Clock;
 use tokio::sync::{Semaphore, broadcast};
@@ -43,6 +44,8 @@ pub(crate) struct Inner {
     backend: Box<dyn KeyBackend>,
     clock: Arc<dyn Clock>,
     changes: broadcast::Sender<KeyChanged>,
+    /// All vaults by lower-case name: they are few, never change, and every request asks for one.
+    vaults: RwLock<HashMap<String, VaultSettings>>,
     /// Held as long as the engine lives: one engine per folder.
     _lock: File,
 }
@@ -84,12 +87,18 @@ impl VaultEngine {
         };
         File::open(folder)?.sync_all()?;
         let (changes, _) = broadcast::channel(CHANGE_QUEUE);
+        let vaults = database.read(rows::vaults).map_err(open_failed)?;
+        let vaults = vaults
+            .into_iter()
+            .map(|vault| (vault.name.to_ascii_lowercase(), vault))
+            .collect();
         let inner = Inner {
             database,
             safe,
             backend: Box::new(SoftwareKeys),
             clock,
             changes,
+            vaults: RwLock::new(vaults),
             _lock: lock,
         };
         let now = inner.now();
@@ -120,21 +129,27 @@ impl VaultEngine {
                     Ok(existing) => Err(VaultFault::VaultExists(existing.name)),
                     Err(VaultFault::NoSuchVault(_)) => rows::insert_vault(transaction, &settings, now),
                     Err(fault) => Err(fault),
-                })
+                })?;
+            let mut vaults = inner.vaults.write().unwrap_or_else(PoisonError::into_inner);
+            vaults.insert(settings.name.to_ascii_lowercase(), settings);
+            Ok(())
         })
         .await
     }
 
     /// The vault of this name.
-    pub async fn vault(&self, name: &str) -> Result<VaultSettings, VaultFault> {
-        let name = name.to_owned();
-        self.work(move |inner| inner.database.read(|view| rows::vault(view, &name)))
-            .await
+    pub fn vault(&self, name: &str) -> Result<VaultSettings, VaultFault> {
+        let vaults = self.inner.vaults.read().unwrap_or_else(PoisonError::into_inner);
+        let found = vaults.get(&name.to_ascii_lowercase()).cloned();
+        found.ok_or_else(|| VaultFault::NoSuchVault(name.to_owned()))
     }
 
     /// All vaults, by name.
-    pub async fn vaults(&self) -> Result<Vec<VaultSettings>, VaultFault> {
-        self.work(|inner| inner.database.read(rows::vaults)).await
+    pub fn vaults(&self) -> Vec<VaultSettings> {
+        let vaults = self.inner.vaults.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = vaults.values().cloned().collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
     }
 
     /// A key's version, the latest if none is named. Disabled ones are shown too.

@@ -181,7 +181,9 @@ mod tests {
         };
         let other = Stretch {
             salt: vec![8; SALT_LEN],
-            ..stretch.clone()
+            memory: 64,
+            passes: 1,
+            lanes: 1,
         };
         let first = stretch.apply("correct horse battery").unwrap();
         assert_eq!(

@@ -246,7 +246,7 @@ async fn a_deleted_key_is_gone_its_name_is_taken_and_recovery_brings_it_back() {
     assert_eq!(again, Err(VaultFault::NameHeld("cmk".to_owned())));
     assert_eq!(
         bench.engine.list_deleted(VAULT, all()).await.unwrap().rows,
-        [deleted.clone()]
+        std::slice::from_ref(&deleted)
     );
     assert_eq!(bench.engine.deleted_key(VAULT, "cmk").await.unwrap(), deleted);
     assert!(

@@ -1,0 +1,127 @@
+//! The one way out: a client of our own under the official Azure clients, tied to one host and bounded in what it takes in.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use azure_core::Bytes;
+use azure_core::error::{Error, ErrorKind};
+use azure_core::http::{AsyncRawResponse, ClientOptions, HttpClient, Request, RetryOptions, Transport, Url};
+use futures::StreamExt;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use zeroize::Zeroizing;
+
+use crate::limits::{CONNECT_TIMEOUT, MAX_ANSWER};
+
+/// How connections are made.
+#[derive(Debug, Clone, Default)]
+pub struct Connections {
+    /// PEM certificates that alone are trusted; without any, the system's.
+    pub trusted_roots: Option<Vec<u8>>,
+    /// Where names below `localhost` are found, without asking a name server. The port counts for URLs that have none, so
+    /// that key ids need not change with it.
+    pub localhost: Option<SocketAddr>,
+    /// Whether `HTTPS_PROXY` and its kin are obeyed.
+    pub environment_proxy: bool,
+}
+
+impl Connections {
+    pub(crate) fn client(&self, deadline: std::time::Duration) -> Result<reqwest::Client, reqwest::Error> {
+        let mut builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT.min(deadline))
+            .timeout(deadline);
+        if let Some(roots) = &self.trusted_roots {
+            builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(roots)?);
+        }
+        if let Some(here) = self.localhost {
+            builder = builder.dns_resolver(Localhost(here));
+        }
+        if !self.environment_proxy {
+            builder = builder.no_proxy();
+        }
+        builder.build()
+    }
+}
+
+/// Sends to one origin and to no other.
+#[derive(Debug)]
+pub(crate) struct Pinned {
+    client: reqwest::Client,
+    origin: url::Origin,
+}
+
+impl Pinned {
+    pub(crate) fn new(client: reqwest::Client, to: &Url) -> Arc<Self> {
+        Arc::new(Self {
+            client,
+            origin: to.origin(),
+        })
+    }
+
+    /// Options for an official client that uses this transport, never retries by itself, and knows no public cloud.
+    pub(crate) fn options(self: Arc<Self>) -> ClientOptions {
+        ClientOptions {
+            transport: Some(Transport::new(self)),
+            retry: RetryOptions::none(),
+            ..ClientOptions::default()
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl HttpClient for Pinned {
+    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+        if request.url().origin() != self.origin {
+            return Err(Error::with_message(
+                ErrorKind::Other,
+                "the request left the host it was made for",
+            ));
+        }
+        let response = HttpClient::execute_request(&self.client, request).await?;
+        let (status, headers, mut body) = response.deconstruct();
+        // Answers may carry a seed: they are kept in memory that is wiped. The buffers of TLS and HTTP below are not ours to wipe.
+        let mut kept = Zeroizing::new(Vec::with_capacity(MAX_ANSWER.min(8 * 1024)));
+        while let Some(piece) = body.next().await {
+            let piece = piece?;
+            if kept.len() + piece.len() > MAX_ANSWER {
+                return Err(Error::with_message(
+                    ErrorKind::Other,
+                    "the answer is larger than any that is expected",
+                ));
+            }
+            extend(&mut kept, &piece);
+        }
+        Ok(AsyncRawResponse::from_bytes(
+            status,
+            headers,
+            Bytes::from_owner(kept),
+        ))
+    }
+}
+
+/// Appends without leaving a stale copy where the buffer had to move.
+fn extend(kept: &mut Zeroizing<Vec<u8>>, piece: &[u8]) {
+    if kept.capacity() - kept.len() < piece.len() {
+        let mut larger = Zeroizing::new(Vec::with_capacity((kept.len() + piece.len()) * 2));
+        larger.extend_from_slice(kept);
+        *kept = larger;
+    }
+    kept.extend_from_slice(piece);
+}
+
+/// Names below `localhost` are loopback by definition (RFC 6761); all others go the system's way.
+struct Localhost(SocketAddr);
+
+impl Resolve for Localhost {
+    fn resolve(&self, name: Name) -> Resolving {
+        let here = self.0;
+        Box::pin(async move {
+            let name = name.as_str();
+            if name == "localhost" || name.ends_with(".localhost") {
+                return Ok(Box::new(std::iter::once(here)) as Addrs);
+            }
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name, 0)).await?.collect();
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
