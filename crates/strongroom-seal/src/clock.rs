@@ -37,3 +37,10 @@ impl Moment {
         }
     }
 }
+
+impl Age {
+    /// Whether it is known to be below `limit`.
+    pub fn is_below(self, limit: Duration) -> bool {
+        matches!(self, Self::Elapsed(elapsed) if elapsed < limit)
+    }
+}
