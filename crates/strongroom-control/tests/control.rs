@@ -1,0 +1,399 @@
+//! The control plane as the program uses it: on a real disk, through its real routes.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that is not as it should be"
+)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use strongroom_control::{
+    Account, ActionKind, Anchor, AnchorFault, BuiltInRole, Control, ControlError, Encryption, NewAccount,
+};
+use strongroom_seal::{BranchVersion, CheckValue, Clock, Moment};
+use strongroom_vault::{Access, Caller, Decision, KeyAction};
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+const AUTHORITY: &str = "https://localhost:8443";
+
+struct StillClock;
+
+impl Clock for StillClock {
+    fn now(&self) -> Moment {
+        Moment {
+            boot: Duration::from_secs(5),
+            wall: Duration::from_secs(1_800_000_000),
+        }
+    }
+}
+
+fn open(folder: &Path) -> Control {
+    Control::open(&folder.join("control"), Arc::new(StillClock)).unwrap()
+}
+
+fn account(control: &Control) -> Account {
+    let encryption = Encryption {
+        vault_url: "https://v1.vault.localhost".to_owned(),
+        key_name: "customer".to_owned(),
+        key_version: None,
+    };
+    let (name, resource_group) = ("acct".to_owned(), "rg".to_owned());
+    control
+        .ensure_account(&NewAccount {
+            name,
+            resource_group,
+            location: "local".to_owned(),
+            encryption,
+        })
+        .unwrap()
+}
+
+async fn ask(router: axum::Router, request: Request<Body>) -> (StatusCode, Value) {
+    let response = router.oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&body).unwrap())
+}
+
+async fn ask_token(control: &Control, form: &str) -> (StatusCode, Value) {
+    let path = format!("/{}/oauth2/v2.0/token", control.tenant());
+    let request = Request::post(path).header("content-type", "application/x-www-form-urlencoded");
+    ask(
+        control.issuer(AUTHORITY).routes(),
+        request.body(Body::from(form.to_owned())).unwrap(),
+    )
+    .await
+}
+
+async fn ask_identity(
+    issuer: &strongroom_control::TokenIssuer,
+    query: &str,
+    header: &str,
+) -> (StatusCode, Value) {
+    let request = Request::get(format!("/msi/token?{query}")).header("x-identity-header", header);
+    ask(issuer.identity_routes(), request.body(Body::empty()).unwrap()).await
+}
+
+#[test]
+fn a_second_start_finds_everything_as_it_was() {
+    let folder = TempDir::new().unwrap();
+    let first = open(folder.path());
+    let made = account(&first);
+    let (administrator, secret) = first.ensure_administrator(None).unwrap();
+    let keys = first.account_keys("acct").unwrap();
+    drop(first);
+    let second = open(folder.path());
+    assert_eq!(account(&second), made);
+    assert_eq!(second.account_keys("ACCT").unwrap(), keys);
+    let (again, renewed) = second
+        .ensure_administrator(secret.as_ref().map(|s| s.as_str()))
+        .unwrap();
+    assert_eq!((again.object_id, renewed), (administrator.object_id, None));
+}
+
+#[test]
+fn a_lost_administrator_secret_is_replaced_and_the_old_one_no_longer_counts() {
+    let folder = TempDir::new().unwrap();
+    let control = open(folder.path());
+    let (_, old) = control.ensure_administrator(None).unwrap();
+    let (_, new) = control.ensure_administrator(Some("lost")).unwrap();
+    let (_, kept) = control
+        .ensure_administrator(new.as_ref().map(|s| s.as_str()))
+        .unwrap();
+    assert_eq!(kept, None);
+    assert_ne!(
+        control
+            .ensure_administrator(old.as_ref().map(|s| s.as_str()))
+            .unwrap()
+            .1,
+        None
+    );
+}
+
+#[test]
+fn no_secret_of_the_control_plane_stands_in_its_database() {
+    let folder = TempDir::new().unwrap();
+    let control = open(folder.path());
+    account(&control);
+    let (_, secret) = control.ensure_administrator(None).unwrap();
+    let [one, two] = control.account_keys("acct").unwrap();
+    for file in ["control.db", "control.db-wal"] {
+        let bytes = std::fs::read(folder.path().join("control").join(file)).unwrap();
+        for needle in [secret.as_ref().unwrap(), &one, &two] {
+            assert!(
+                !bytes
+                    .windows(needle.len())
+                    .any(|window| window == needle.as_bytes())
+            );
+        }
+    }
+}
+
+#[test]
+fn an_account_key_opens_its_own_account_and_no_other() {
+    let folder = TempDir::new().unwrap();
+    let control = open(folder.path());
+    account(&control);
+    let [one, two] = control.account_keys("acct").unwrap();
+    assert_eq!(control.authenticate_key("acct", &one).unwrap().1, 0);
+    assert_eq!(control.authenticate_key("acct", &two).unwrap().1, 1);
+    assert!(control.authenticate_key("acct", "").is_none());
+    assert!(control.authenticate_key("acct", &one[1..]).is_none());
+    assert!(control.authenticate_key("other", &one).is_none());
+}
+
+#[test]
+fn an_anchor_moves_only_from_where_it_was_expected() {
+    let folder = TempDir::new().unwrap();
+    let control = open(folder.path());
+    let id = account(&control).id;
+    let anchor = |version, byte| Anchor {
+        version: BranchVersion::new(version),
+        check: CheckValue::from_bytes([byte; 32]),
+    };
+    control.pin_anchor(id, None, anchor(1, 1)).unwrap();
+    control.pin_anchor(id, None, anchor(1, 1)).unwrap();
+    assert!(matches!(
+        control.pin_anchor(id, None, anchor(1, 2)),
+        Err(AnchorFault::Moved)
+    ));
+    control.pin_anchor(id, Some(anchor(1, 1)), anchor(2, 3)).unwrap();
+    drop(control);
+    assert_eq!(account(&open(folder.path())).anchor, Some(anchor(2, 3)));
+}
+
+#[test]
+fn only_one_of_many_racing_anchors_is_pinned() {
+    let folder = TempDir::new().unwrap();
+    let control = open(folder.path());
+    let id = account(&control).id;
+    let pin = |byte: u8| {
+        let to = Anchor {
+            version: BranchVersion::new(1),
+            check: CheckValue::from_bytes([byte; 32]),
+        };
+        control.pin_anchor(id, None, to).is_ok()
+    };
+    let won: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|byte| scope.spawn(move || usize::from(pin(byte))))
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(won, 1);
+}
+
+#[test]
+fn the_vault_asks_and_roles_answer() {
+    let folder = TempDir::new().unwrap();
+    let control = open(folder.path());
+    let identity = account(&control).identity;
+    let vault = control.ensure_vault("v1", "rg").unwrap();
+    let caller = Caller {
+        object_id: identity.to_string(),
+        app_id: None,
+        tenant: control.tenant(),
+        issuer: String::new(),
+    };
+    let ask =
+        |caller: &Caller, vault: &str, action| Access::may(&control, caller, vault, Some("customer"), action);
+    assert_eq!(ask(&caller, "v1", KeyAction::Unwrap), Decision::DeniedByRbac);
+    let role = BuiltInRole::by_name("Key Vault Crypto Service Encryption User").unwrap();
+    let assigned = control.ensure_assignment(identity, role, &vault).unwrap();
+    assert_eq!(
+        control.ensure_assignment(identity, role, &vault).unwrap(),
+        assigned
+    );
+    assert_eq!(ask(&caller, "V1", KeyAction::Unwrap), Decision::Allowed);
+    assert_eq!(ask(&caller, "v1", KeyAction::Update), Decision::DeniedByRbac);
+    assert_eq!(ask(&caller, "v2", KeyAction::Unwrap), Decision::DeniedByRbac);
+    let stranger = Caller {
+        tenant: "other".to_owned(),
+        ..caller
+    };
+    assert_eq!(ask(&stranger, "v1", KeyAction::Unwrap), Decision::DeniedByRbac);
+}
+
+#[test]
+fn data_actions_become_rights_in_the_service() {
+    let folder = TempDir::new().unwrap();
+    let control = open(folder.path());
+    let account = account(&control);
+    let (administrator, _) = control.ensure_administrator(None).unwrap();
+    let who = administrator.object_id.to_string();
+    assert!(!control.openai_rights(&who, &account).read);
+    let scope = account.resource_id().parse().unwrap();
+    let user = BuiltInRole::by_name("Cognitive Services OpenAI User").unwrap();
+    control
+        .ensure_assignment(administrator.object_id, user, &scope)
+        .unwrap();
+    let rights = control.openai_rights(&who, &account);
+    assert!(rights.read && rights.infer && !rights.write && !rights.delete);
+    assert!(!control.may(
+        &who,
+        &scope,
+        ActionKind::Data,
+        "Strongroom/accounts/export/action"
+    ));
+}
+
+#[test]
+fn names_with_tricks_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let control = open(folder.path());
+    for name in ["", "a", "../x", "a/b", "-x", &"a".repeat(65), "n\u{e4}me"] {
+        assert!(
+            matches!(
+                control.ensure_vault(name, "rg"),
+                Err(ControlError::BadName { .. })
+            ),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_application_gets_a_token_that_verifies() {
+    let folder = TempDir::new().unwrap();
+    let control = open(folder.path());
+    let (administrator, secret) = control.ensure_administrator(None).unwrap();
+    let form = format!(
+        "client_id={}&client_secret={}&grant_type=client_credentials&client_info=1&scope=https%3A%2F%2Fvault.azure.net%2F.default",
+        administrator.client_id,
+        secret.unwrap().as_str(),
+    );
+    let (status, answer) = ask_token(&control, &form).await;
+    assert_eq!(
+        (status, answer["token_type"].as_str()),
+        (StatusCode::OK, Some("Bearer"))
+    );
+    assert!(answer["expires_in"].is_u64());
+    let issuer = control.issuer(AUTHORITY);
+    let token = answer["access_token"].as_str().unwrap();
+    let claims = issuer
+        .verifier()
+        .verify(token, &["https://vault.azure.net"], issuer.now())
+        .unwrap();
+    assert_eq!(claims.oid, administrator.object_id.to_string());
+    assert_eq!(claims.iss, format!("{AUTHORITY}/{}/v2.0", control.tenant()));
+}
+
+#[tokio::test]
+async fn refusals_carry_the_numbers_that_clients_know() {
+    let folder = TempDir::new().unwrap();
+    let control = open(folder.path());
+    let (administrator, _) = control.ensure_administrator(None).unwrap();
+    let id = administrator.client_id;
+    let scope = "scope=x%2F.default";
+    for (form, status, number) in [
+        (
+            format!("grant_type=client_credentials&client_id={id}&client_secret=wrong&{scope}"),
+            401,
+            7_000_215,
+        ),
+        (
+            format!("grant_type=client_credentials&client_id={id}&{scope}"),
+            401,
+            7_000_218,
+        ),
+        (
+            format!("grant_type=client_credentials&client_id=nobody&client_secret=x&{scope}"),
+            400,
+            700_016,
+        ),
+        (format!("grant_type=password&client_id={id}"), 400, 70003),
+        (String::new(), 400, 900_144),
+        ("\u{0}\u{1}=%ff%".to_owned(), 400, 900_144),
+    ] {
+        let (found, answer) = ask_token(&control, &form).await;
+        assert_eq!(
+            (found.as_u16(), answer["error_codes"][0].as_u64()),
+            (status, Some(number)),
+            "{form}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn discovery_names_this_authority_and_the_keys_are_those_that_sign() {
+    let folder = TempDir::new().unwrap();
+    let control = open(folder.path());
+    let get = |path: String| {
+        ask(
+            control.issuer(AUTHORITY).routes(),
+            Request::get(path).body(Body::empty()).unwrap(),
+        )
+    };
+    let (_, document) = get(format!(
+        "/{}/v2.0/.well-known/openid-configuration",
+        control.tenant()
+    ))
+    .await;
+    assert_eq!(
+        document["token_endpoint"],
+        format!("{AUTHORITY}/{}/oauth2/v2.0/token", control.tenant())
+    );
+    let (status, keys) = get(format!("/{}/discovery/v2.0/keys", control.tenant())).await;
+    assert_eq!(
+        (status, keys["keys"][0]["kty"].as_str()),
+        (StatusCode::OK, Some("RSA"))
+    );
+    let (status, refusal) = get("/common/v2.0/.well-known/openid-configuration".to_owned()).await;
+    assert_eq!(
+        (status, refusal["error_codes"][0].as_u64()),
+        (StatusCode::BAD_REQUEST, Some(90002))
+    );
+}
+
+#[tokio::test]
+async fn an_identity_gets_its_token_only_with_its_header() {
+    let folder = TempDir::new().unwrap();
+    let control = open(folder.path());
+    let identity = account(&control).identity;
+    let issuer = control.issuer(AUTHORITY);
+    let secret = issuer.admit_identity(identity).unwrap();
+    let query = "api-version=2019-08-01&resource=https%3A%2F%2Fvault.azure.net";
+    let (status, answer) = ask_identity(&issuer, query, &secret).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(answer["expires_on"].as_str().unwrap().parse::<u64>().is_ok());
+    let token = answer["access_token"].as_str().unwrap();
+    let claims = issuer
+        .verifier()
+        .verify(token, &["https://vault.azure.net"], issuer.now())
+        .unwrap();
+    assert_eq!(claims.oid, identity.to_string());
+    assert_eq!(
+        ask_identity(&issuer, query, "wrong").await.0,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(
+        ask_identity(&issuer, "resource=x", &secret).await.0,
+        StatusCode::BAD_REQUEST
+    );
+    let other = format!("{query}&client_id=00000000-0000-0000-0000-000000000000");
+    assert_eq!(
+        ask_identity(&issuer, &other, &secret).await.0,
+        StatusCode::BAD_REQUEST
+    );
+}
+
+#[test]
+fn secrets_are_readable_by_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().unwrap();
+    open(folder.path());
+    for (name, mode) in [("", 0o700), ("secret", 0o600), ("signing-key", 0o600)] {
+        let path = folder.path().join("control").join(name);
+        assert_eq!(
+            std::fs::metadata(path).unwrap().permissions().mode() & 0o777,
+            mode,
+            "{name}"
+        );
+    }
+}
