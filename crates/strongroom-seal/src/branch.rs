@@ -148,11 +148,9 @@ impl BranchKey {
     ) -> Result<Self, OpenError> {
         // A library that refuses to derive has not shown the seed to be right: refuse as well.
         let key = Self::derive(seed, account, version).map_err(|_| OpenError::CheckMismatch)?;
-        if key.check == expected {
-            Ok(key)
-        } else {
-            Err(OpenError::CheckMismatch)
-        }
+        (key.check == expected)
+            .then_some(key)
+            .ok_or(OpenError::CheckMismatch)
     }
 
     /// The account it belongs to.

@@ -102,11 +102,7 @@ impl KeyName {
     /// Checks that a stored or received identifier names a version of this very key: what was read never steers where a
     /// connection or a token goes.
     pub fn admit(&self, id: &KeyId) -> Result<(), KeyIdError> {
-        if id.key == *self {
-            Ok(())
-        } else {
-            Err(KeyIdError::Foreign)
-        }
+        (id.key == *self).then_some(()).ok_or(KeyIdError::Foreign)
     }
 }
 

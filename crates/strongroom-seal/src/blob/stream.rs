@@ -26,6 +26,9 @@ pub enum StreamError {
     Io(#[from] io::Error),
 }
 
+/// Enough to keep the reads that follow aligned, little enough to copy.
+const LOOK_AHEAD: usize = 4096;
+
 /// Seals all that `reader` gives and returns how many bytes were written.
 pub fn seal_stream(
     mut sealer: BlobSealer,
@@ -33,7 +36,7 @@ pub fn seal_stream(
     mut writer: impl Write,
 ) -> Result<u64, StreamError> {
     writer.write_all(sealer.header())?;
-    let mut ahead = Zeroizing::new([0; 1]);
+    let mut ahead = Zeroizing::new([0; LOOK_AHEAD]);
     loop {
         while !sealer.is_full() {
             let count = read_some(&mut reader, sealer.spare())?;
@@ -43,12 +46,17 @@ pub fn seal_stream(
             }
         }
         // Whether a full segment is the last one shows only when more is asked for.
-        if !sealer.is_full() || read_some(&mut reader, ahead.as_mut_slice())? == 0 {
+        let count = if sealer.is_full() {
+            read_some(&mut reader, ahead.as_mut_slice())?
+        } else {
+            0
+        };
+        if count == 0 {
             writer.write_all(sealer.finish()?)?;
             return Ok(layout::stored_len(sealer.plain_len())?);
         }
         writer.write_all(sealer.seal_segment()?)?;
-        sealer.push(&mut ahead.as_slice());
+        sealer.push(&mut ahead.split_at(count).0);
     }
 }
 
