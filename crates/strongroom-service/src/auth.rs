@@ -1,9 +1,16 @@
 //! Credential → caller → permit.
 
-use futures::future::BoxFuture;
-use strongroom_store::AccountId;
+use std::sync::Arc;
 
+use futures::future::BoxFuture;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use strongroom_store::{AccountId, Action, Permit, PermitAuthority};
+
+use crate::limits;
 use crate::parts::AccountName;
+use crate::problem::Problem;
 
 /// Knows who holds which credential.
 pub trait Authenticate: Send + Sync + 'static {
@@ -75,4 +82,123 @@ pub enum AuthDenied {
     /// It cannot be told now; try again.
     #[error("credentials cannot be checked now")]
     Unavailable,
+}
+
+/// A right that a route asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Right {
+    Read,
+    Write,
+    Delete,
+    Infer,
+}
+
+impl Rights {
+    fn holds(self, right: Right) -> bool {
+        match right {
+            Right::Read => self.read,
+            Right::Write => self.write,
+            Right::Delete => self.delete,
+            Right::Infer => self.infer,
+        }
+    }
+}
+
+/// The permits of one request: those that its route asks for, and no others.
+pub(crate) struct Permits {
+    permits: Vec<Permit>,
+}
+
+impl Permits {
+    /// Turns rights that the caller holds into permits, or refuses.
+    pub(crate) fn grant(
+        authority: &PermitAuthority,
+        caller: &Caller,
+        needs: &[Right],
+    ) -> Result<Self, Problem> {
+        if !needs.iter().all(|right| caller.rights.holds(*right)) {
+            return Err(Problem::NoRight);
+        }
+        let name: Arc<str> = Arc::from(caller.name.as_str());
+        let actions = needs.iter().filter_map(|right| action(*right));
+        let permits = actions.map(|action| authority.permit(caller.account, action, Arc::clone(&name)));
+        Ok(Self {
+            permits: permits.collect(),
+        })
+    }
+
+    pub(crate) fn read(&self) -> Result<&Permit, Problem> {
+        self.find(Action::Read)
+    }
+
+    pub(crate) fn write(&self) -> Result<&Permit, Problem> {
+        self.find(Action::Write)
+    }
+
+    pub(crate) fn delete(&self) -> Result<&Permit, Problem> {
+        self.find(Action::Delete)
+    }
+
+    fn find(&self, action: Action) -> Result<&Permit, Problem> {
+        // A route that does not ask for what its handler does refuses everybody; its test finds out.
+        self.permits
+            .iter()
+            .find(|permit| permit.action() == action)
+            .ok_or(Problem::NoRight)
+    }
+}
+
+/// Asking a model touches no storage.
+fn action(right: Right) -> Option<Action> {
+    match right {
+        Right::Read => Some(Action::Read),
+        Right::Write => Some(Action::Write),
+        Right::Delete => Some(Action::Delete),
+        Right::Infer => None,
+    }
+}
+
+/// Who sent this request.
+pub(crate) async fn identify(authenticate: &dyn Authenticate, head: &Parts) -> Result<Caller, Problem> {
+    let account = head
+        .extensions
+        .get::<AccountName>()
+        .ok_or(Problem::UnknownRoute)?;
+    let credential = credential(&head.headers)?;
+    let caller = authenticate
+        .authenticate(account, credential)
+        .await
+        .map_err(Problem::Denied)?;
+    if caller.account_name.eq_ignore_ascii_case(&account.0) {
+        Ok(caller)
+    } else {
+        Err(Problem::Denied(AuthDenied::Unknown))
+    }
+}
+
+/// `api-key` carries a key; `Authorization: Bearer` a key, or a token, which has three parts between dots.
+fn credential(headers: &HeaderMap) -> Result<Credential<'_>, Problem> {
+    let unknown = || Problem::Denied(AuthDenied::Unknown);
+    if let Some(key) = headers.get("api-key") {
+        return Ok(Credential::Key(text(key.as_bytes()).ok_or_else(unknown)?));
+    }
+    let value = headers.get(AUTHORIZATION).ok_or(Problem::NoCredential)?;
+    let (scheme, shown) = text(value.as_bytes())
+        .and_then(|text| text.split_once(' '))
+        .ok_or_else(unknown)?;
+    let shown = shown.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(unknown());
+    }
+    match shown {
+        "" => Err(Problem::NoCredential),
+        token if token.split('.').count() == 3 => Ok(Credential::Token(token)),
+        key => Ok(Credential::Key(key)),
+    }
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes)
+        .ok()
+        .filter(|text| text.len() <= limits::CREDENTIAL_BYTES)
 }

@@ -1,22 +1,37 @@
 //! The OpenAI and Azure OpenAI data plane.
+//!
+//! [`router`] answers what the official clients ask, under `/openai/v1/...` and in the Azure form under `/openai/...?api-version=...`. Each
+//! request becomes a caller, then a permit, and runs under a lease on the customer key; see ARCHITECTURE.md, "Life of an upload".
 
+mod arriving;
 mod auth;
+mod call;
+mod chat;
 mod connection;
+mod edge;
+mod embeddings;
+mod fields;
+mod files;
+mod flow;
+mod ids;
 mod journal;
 mod limits;
 mod metrics;
+mod models;
+mod multipart;
+mod paging;
 mod parts;
-
-/// The routes, with paths relative to the account root: `/openai/v1/...` and `/openai/...?api-version=`.
-pub fn router(parts: ServiceParts) -> axum::Router {
-    let _ = parts;
-    axum::Router::new()
-}
+mod problem;
+mod responses;
+mod routes;
+mod service;
+mod sse;
 
 // The public interface is:
 pub use auth::{AuthDenied, Authenticate, Caller, Credential, Rights};
-pub use connection::ConnectionCut;
-pub use journal::{ServiceEvent, ServiceJournal};
+pub use connection::{Carrier, ConnectionCut};
+pub use journal::{JournalSink, ServiceEvent, ServiceJournal, follow};
 pub use limits::Limits;
 pub use metrics::Metrics;
 pub use parts::{AccountName, Deployment, Deployments, RevocationPolicy, ServiceParts};
+pub use routes::router;

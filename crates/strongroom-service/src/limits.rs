@@ -79,6 +79,8 @@ pub(crate) const EMBEDDING_INPUTS: usize = 2048;
 pub(crate) const OUTPUT_BYTES: usize = 8 * 1024 * 1024;
 /// What is handed to the socket at a time: the lease is looked at between two pieces.
 pub(crate) const PIECE_BYTES: usize = 128 * 1024;
+/// A client that takes nothing of a waiting answer for this long is hung up on.
+pub(crate) const STALLED_CLIENT: Duration = Duration::from_secs(120);
 /// Answers above this length may still wait in this process when the lease ends; their connection is watched.
 pub(crate) const WATCHED_ANSWER_BYTES: usize = 32 * 1024;
 /// How long a file with an expiry may be kept: from an hour to 30 days.

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use http::StatusCode;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -60,5 +61,48 @@ impl Metrics {
         service.register("in_flight", "Requests being answered", metrics.in_flight.clone());
         service.register("streams", "Token streams being served", metrics.streams.clone());
         metrics
+    }
+
+    pub(crate) fn begin(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    pub(crate) fn stream(&self) -> InFlight {
+        self.streams.inc();
+        InFlight(self.streams.clone())
+    }
+
+    pub(crate) fn answered(&self, method: &'static str, route: &'static str, status: StatusCode) {
+        let class = match status.as_u16() {
+            200..=299 => "2xx",
+            300..=399 => "3xx",
+            400..=499 => "4xx",
+            _ => "5xx",
+        };
+        self.requests
+            .get_or_create(&RequestLabels { route, method, class })
+            .inc();
+    }
+
+    pub(crate) fn received(&self, bytes: u64) {
+        self.bytes_in.inc_by(bytes);
+    }
+
+    pub(crate) fn sent(&self, bytes: u64) {
+        self.bytes_out.inc_by(bytes);
+    }
+
+    pub(crate) fn cut(&self, route: &'static str) {
+        self.cut.get_or_create(&RouteLabels { route }).inc();
+    }
+}
+
+/// Counts as in flight until dropped.
+pub(crate) struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

@@ -1,0 +1,27 @@
+//! Ids of objects, in the official manner: a prefix, then 128 random bits.
+
+use uuid::Uuid;
+
+pub(crate) fn file() -> String {
+    with_prefix("file-")
+}
+
+pub(crate) fn response() -> String {
+    with_prefix("resp_")
+}
+
+pub(crate) fn message() -> String {
+    with_prefix("msg_")
+}
+
+pub(crate) fn function_call() -> String {
+    with_prefix("fc_")
+}
+
+pub(crate) fn function_output() -> String {
+    with_prefix("fco_")
+}
+
+fn with_prefix(prefix: &str) -> String {
+    format!("{prefix}{}", Uuid::new_v4().simple())
+}

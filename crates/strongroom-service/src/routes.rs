@@ -1,0 +1,212 @@
+//! The one table of routes: method, path, body limit, time-out, rights, gate, handler. The router is built from it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{MethodFilter, on};
+use futures::future::BoxFuture;
+
+use crate::auth::Right;
+use crate::call::{Answer, Call};
+use crate::limits::{self, Limits};
+use crate::parts::ServiceParts;
+use crate::problem::{Form, Problem};
+use crate::service::Service;
+use crate::{chat, edge, embeddings, files, models, responses};
+
+/// What answers a request.
+pub(crate) type Handler = fn(Call) -> BoxFuture<'static, Result<Answer, Problem>>;
+
+/// One row of the table.
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    /// Below `/openai/v1` and below `/openai`.
+    pub(crate) path: &'static str,
+    /// In the Azure form, below `/openai/deployments/{deployment}` instead.
+    pub(crate) deployed: bool,
+    pub(crate) body: BodyLimit,
+    pub(crate) time: Duration,
+    pub(crate) needs: &'static [Right],
+    pub(crate) gate: Gate,
+    pub(crate) handler: Handler,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    Get,
+    Post,
+    Delete,
+}
+
+/// What body a route takes, and so how long it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyLimit {
+    /// None: what is sent is not read.
+    None,
+    /// A JSON object.
+    Json,
+    /// A form with a file.
+    File,
+}
+
+/// What must be true of the customer key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// It must be held from the beginning to the end of the answer.
+    Key,
+    /// The deployment's revocation policy decides.
+    Deployment,
+}
+
+macro_rules! handler {
+    ($handler:path) => {
+        |call| Box::pin($handler(call))
+    };
+}
+
+const READ: &[Right] = &[Right::Read];
+const WRITE: &[Right] = &[Right::Write];
+const DELETE: &[Right] = &[Right::Delete];
+const INFER: &[Right] = &[Right::Infer];
+const RESPOND: &[Right] = &[Right::Infer, Right::Read, Right::Write];
+
+/// Every route of the service.
+pub(crate) static ROUTES: &[Route] = &[
+    get("/models", READ, handler!(models::list)),
+    get("/models/{id}", READ, handler!(models::get)),
+    get("/files", READ, handler!(files::list)),
+    Route {
+        body: BodyLimit::File,
+        time: limits::UPLOAD_TIME,
+        ..post("/files", WRITE, handler!(files::upload))
+    },
+    get("/files/{id}", READ, handler!(files::get)),
+    delete("/files/{id}", DELETE, handler!(files::delete)),
+    get("/files/{id}/content", READ, handler!(files::content)),
+    inference("/chat/completions", INFER, true, handler!(chat::create)),
+    inference("/embeddings", INFER, true, handler!(embeddings::create)),
+    inference("/responses", RESPOND, false, handler!(responses::create)),
+    get("/responses/{id}", READ, handler!(responses::get)),
+    delete("/responses/{id}", DELETE, handler!(responses::delete)),
+    post(
+        "/responses/{id}/cancel",
+        WRITE_AND_READ,
+        handler!(responses::cancel),
+    ),
+    get(
+        "/responses/{id}/input_items",
+        READ,
+        handler!(responses::input_items),
+    ),
+];
+
+const WRITE_AND_READ: &[Right] = &[Right::Write, Right::Read];
+
+const fn get(path: &'static str, needs: &'static [Right], handler: Handler) -> Route {
+    Route {
+        method: Method::Get,
+        path,
+        deployed: false,
+        body: BodyLimit::None,
+        time: limits::SHORT_TIME,
+        needs,
+        gate: Gate::Key,
+        handler,
+    }
+}
+
+const fn post(path: &'static str, needs: &'static [Right], handler: Handler) -> Route {
+    Route {
+        method: Method::Post,
+        body: BodyLimit::Json,
+        ..get(path, needs, handler)
+    }
+}
+
+const fn delete(path: &'static str, needs: &'static [Right], handler: Handler) -> Route {
+    Route {
+        method: Method::Delete,
+        ..get(path, needs, handler)
+    }
+}
+
+const fn inference(path: &'static str, needs: &'static [Right], deployed: bool, handler: Handler) -> Route {
+    Route {
+        deployed,
+        time: limits::INFERENCE_TIME,
+        gate: Gate::Deployment,
+        ..post(path, needs, handler)
+    }
+}
+
+impl Route {
+    pub(crate) fn method_name(&self) -> &'static str {
+        match self.method {
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Delete => "DELETE",
+        }
+    }
+
+    /// The paths in both forms, relative to the account's root.
+    pub(crate) fn paths(&self) -> [(Form, String); 2] {
+        let azure = if self.deployed {
+            "/openai/deployments/{deployment}"
+        } else {
+            "/openai"
+        };
+        [
+            (Form::V1, format!("/openai/v1{}", self.path)),
+            (Form::Azure, format!("{azure}{}", self.path)),
+        ]
+    }
+}
+
+impl BodyLimit {
+    pub(crate) fn bytes(self, limits: &Limits) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Json => u64::try_from(limits.json_bytes).unwrap_or(u64::MAX),
+            Self::File => limits.file_bytes.saturating_add(limits::MULTIPART_OVERHEAD),
+        }
+    }
+
+    /// Whose fault it is when the time is over.
+    pub(crate) fn late(self) -> Problem {
+        match self {
+            Self::File => Problem::SlowBody,
+            Self::None | Self::Json => Problem::TimedOut,
+        }
+    }
+}
+
+impl Method {
+    fn filter(self) -> MethodFilter {
+        match self {
+            Self::Get => MethodFilter::GET,
+            Self::Post => MethodFilter::POST,
+            Self::Delete => MethodFilter::DELETE,
+        }
+    }
+}
+
+/// The routes, with paths relative to the account root: `/openai/v1/...` and `/openai/...?api-version=...`.
+///
+/// A request needs the extension [`AccountName`](crate::AccountName) and may carry a [`ConnectionCut`](crate::ConnectionCut).
+pub fn router(parts: ServiceParts) -> Router {
+    let service = Arc::new(Service::new(parts));
+    let mut router = Router::new();
+    for route in ROUTES {
+        for (form, path) in route.paths() {
+            let service = Arc::clone(&service);
+            let serve = move |request| edge::serve(Arc::clone(&service), route, form, request);
+            router = router.route(&path, on(route.method.filter(), serve));
+        }
+    }
+    router
+        .fallback(|uri: http::Uri| async move { edge::refuse(&Problem::UnknownRoute, uri.path()) })
+        .method_not_allowed_fallback(|uri: http::Uri| async move {
+            edge::refuse(&Problem::WrongMethod, uri.path())
+        })
+}
