@@ -46,3 +46,22 @@ pub(crate) const SWEEP_BATCH: usize = 1024;
 pub(crate) const LITTER: usize = 65_536;
 /// How long the writer waits for readers when it empties the log.
 pub(crate) const ERASE_WAIT: Duration = Duration::from_millis(100);
+/// The shortest and the longest lease a binding may ask for.
+pub(crate) const REVOCATION_BOUND: (Duration, Duration) =
+    (Duration::from_secs(1), Duration::from_secs(60 * 60));
+/// How long the vault may take to answer, however long the lease; see `Terms::deadline`.
+pub(crate) const UNWRAP_DEADLINE: Duration = Duration::from_secs(10);
+/// A lease that nobody holds and nobody asked for during this time is given up.
+pub(crate) const IDLE: Duration = Duration::from_secs(30);
+/// After a no, a caller's wish makes the vault be asked again at most this often.
+pub(crate) const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// The longest wait that a throttling vault can impose on callers before it is asked again.
+pub(crate) const THROTTLED_WAIT: Duration = Duration::from_secs(60);
+/// How often at most the vault is asked for the latest version of a key that is followed, and a failed rewrap tried again.
+pub(crate) const FOLLOW: Duration = Duration::from_secs(60);
+/// Branch versions of one account that may live at once.
+pub(crate) const BRANCH_VERSIONS: usize = 8;
+/// Unanswered questions to the vault that a lease remembers; there is one at a time unless the machine is ill.
+pub(crate) const UNANSWERED: usize = 8;
+/// How often work on branch versions is begun anew when somebody else changed them meanwhile.
+pub(crate) const BRANCH_TRIES: usize = 3;

@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::all, unused_variables, unused_imports)]
 
 mod binding;
+mod state;
 mod status;
 
 use std::sync::Arc;
