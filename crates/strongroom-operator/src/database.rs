@@ -30,7 +30,6 @@ const TABLES: &[(&str, &[&str])] = &[
         &[
             "account",
             "version",
-            "current",
             "created",
             "check_value",
             "endorsement",
@@ -128,12 +127,20 @@ pub(crate) struct SlotRow {
 pub(crate) struct BranchRow {
     pub(crate) account: AccountId,
     pub(crate) version: u32,
-    pub(crate) current: bool,
     pub(crate) check: [u8; 32],
     pub(crate) endorsement: Option<[u8; 32]>,
     pub(crate) key: String,
     pub(crate) algorithm: String,
     pub(crate) seed: Vec<u8>,
+}
+
+/// A row of the statistics.
+pub(crate) struct UsageRow {
+    pub(crate) account: AccountId,
+    pub(crate) kind: String,
+    pub(crate) branch: u32,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Sizes in bytes.
@@ -246,12 +253,28 @@ impl Database {
 
     /// Every branch version, by account, oldest first.
     pub(crate) fn branches(&self) -> Result<Vec<BranchRow>, VerifyError> {
-        let sql =
-            "SELECT account, version, current, check_value, endorsement, key, algorithm, seed FROM branch
+        let sql = "SELECT account, version, check_value, endorsement, key, algorithm, seed FROM branch
             ORDER BY account, version";
         let mut statement = self.connection.prepare(sql)?;
         let rows = statement.query_map([], branch_row)?.collect::<Result<_, _>>()?;
         Ok(rows)
+    }
+
+    /// What the statistics say: account, kind, branch version, records, bytes.
+    pub(crate) fn usage(&self) -> Result<Vec<UsageRow>, VerifyError> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT account, kind, branch, objects, bytes FROM usage")?;
+        let rows = statement.query_map([], |row| {
+            Ok(UsageRow {
+                account: account(row.get(0)?),
+                kind: row.get(1)?,
+                branch: row.get(2)?,
+                records: unsigned(row.get(3)?),
+                bytes: unsigned(row.get(4)?),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Hands every record to `visit`, one at a time.
@@ -355,12 +378,11 @@ fn branch_row(row: &Row<'_>) -> rusqlite::Result<BranchRow> {
     Ok(BranchRow {
         account: account(row.get(0)?),
         version: row.get(1)?,
-        current: row.get(2)?,
-        check: row.get(3)?,
-        endorsement: row.get(4)?,
-        key: row.get(5)?,
-        algorithm: row.get(6)?,
-        seed: row.get(7)?,
+        check: row.get(2)?,
+        endorsement: row.get(3)?,
+        key: row.get(4)?,
+        algorithm: row.get(5)?,
+        seed: row.get(6)?,
     })
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use strongroom_seal::WrappedKey;
 
 use crate::blind;
-use crate::database::{BranchRow, Database, PartRow, RECORD_PART, RecordRow};
+use crate::database::{BranchRow, Database, PartRow, RECORD_PART, RecordRow, UsageRow};
 use crate::error::VerifyError;
 use crate::folder;
 use crate::keys::{self, BranchKeys, Unwrap};
@@ -37,7 +37,6 @@ pub fn verify(verification: Verification<'_>) -> Result<Report, VerifyError> {
     blind::tally_database(&database, &mut report)?;
     blind::check_owners(folder, &files, &mut report)?;
     let branches = database.branches()?;
-    check_branches(&branches, &mut report);
     let keys = keys.map(|source| keys::load(&branches, source, &mut report));
     let mut run = Run {
         folder,
@@ -47,20 +46,8 @@ pub fn verify(verification: Verification<'_>) -> Result<Report, VerifyError> {
         counts: BTreeMap::new(),
     };
     database.each_record(|record| run.record(&record))?;
+    run.check_usage(&database.usage()?);
     Ok(run.finish(&branches))
-}
-
-fn check_branches(branches: &[BranchRow], report: &mut Report) {
-    let mut current: BTreeMap<_, u32> = BTreeMap::new();
-    for branch in branches {
-        *current.entry(branch.account).or_default() += u32::from(branch.current);
-    }
-    for (account, count) in current.into_iter().filter(|(_, count)| *count != 1) {
-        report.fault(
-            format!("account {account}"),
-            format!("{count} branch versions are current"),
-        );
-    }
 }
 
 struct Run<'a> {
@@ -73,6 +60,7 @@ struct Run<'a> {
 
 #[derive(Default)]
 struct Count {
+    records: u64,
     objects: u64,
     opened: u64,
     bytes: u64,
@@ -91,7 +79,7 @@ impl Run<'_> {
             let opened = self.with_branch(record, &wrapped, |branch| {
                 objects::open_record(branch, &wrapped, record, &parts).map_err(BlobFault::Bad)
             });
-            self.note(record, &place, &wrapped, stored, opened);
+            self.note(record, &place, &wrapped, stored, opened).records += 1;
         }
         for part in &parts {
             self.part(record, part)?;
@@ -115,7 +103,7 @@ impl Run<'_> {
         match opened {
             Some(Err(BlobFault::Missing)) => self.blob_fault(record, part, &place, BlobFault::Missing),
             opened => {
-                self.note(record, &place, &wrapped, stored, opened);
+                let _ = self.note(record, &place, &wrapped, stored, opened);
                 Ok(())
             }
         }
