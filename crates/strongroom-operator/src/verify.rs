@@ -150,7 +150,7 @@ impl Run<'_> {
         wrapped: &WrappedKey,
         stored: u64,
         opened: Option<Result<(), BlobFault>>,
-    ) {
+    ) -> &mut Count {
         let key = (
             record.account.to_string(),
             record.kind.clone(),
@@ -164,6 +164,30 @@ impl Run<'_> {
             Some(Err(BlobFault::Bad(what))) => self.report.fault(place, what),
             Some(Err(BlobFault::Missing)) => self.report.fault(place, "its file is not there"),
             None => {}
+        }
+        count
+    }
+
+    /// The statistics are what the objects bear out, no more and no less.
+    fn check_usage(&mut self, usage: &[UsageRow]) {
+        let counted: BTreeMap<_, _> = self
+            .counts
+            .iter()
+            .map(|(key, count)| (key.clone(), (count.records, count.bytes)))
+            .collect();
+        let stated: BTreeMap<_, _> = usage
+            .iter()
+            .filter(|row| row.records + row.bytes > 0)
+            .map(|row| {
+                (
+                    (row.account.to_string(), row.kind.clone(), row.branch),
+                    (row.records, row.bytes),
+                )
+            })
+            .collect();
+        if counted != stated {
+            self.report
+                .fault("records.db", "the statistics are not what the objects bear out");
         }
     }
 
