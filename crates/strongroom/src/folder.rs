@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+/// Where commands look if they are not told.
+pub(crate) const DEFAULT: &str = "./strongroom-data";
+
 /// The layout of one data folder. Everything the program keeps lies below it.
 #[derive(Clone, Debug)]
 pub struct DataFolder {
@@ -20,8 +23,13 @@ impl DataFolder {
         Ok(Self { root })
     }
 
-    /// Makes what is missing, all of it closed to other users, and takes the lock.
-    pub(crate) fn occupy(&self) -> Result<FolderLock, FolderError> {
+    /// Whether commands find this folder without being told.
+    pub(crate) fn is_default(&self) -> bool {
+        std::path::absolute(DEFAULT).is_ok_and(|default| default == self.root)
+    }
+
+    /// Makes what is missing, all of it closed to other users.
+    pub(crate) fn prepare(&self) -> Result<(), FolderError> {
         for folder in [
             self.root.clone(),
             self.service(),
@@ -32,6 +40,12 @@ impl DataFolder {
         ] {
             make_private(&folder).map_err(|cause| FolderError::at(&folder, cause))?;
         }
+        Ok(())
+    }
+
+    /// Makes what is missing and takes the lock.
+    pub(crate) fn occupy(&self) -> Result<FolderLock, FolderError> {
+        self.prepare()?;
         FolderLock::take(&self.root.join("lock"))
     }
 

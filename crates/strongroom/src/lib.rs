@@ -1,11 +1,36 @@
 //! The program: configuration, composition, listeners and commands. Logic that is not one of these four is
 //! in the wrong place here.
 
+mod admin;
+mod cli;
+mod clock;
+mod compose;
+mod config;
+mod deployments;
 mod env;
+mod first_start;
 mod folder;
 mod harden;
+mod health;
 mod limits;
 mod listen;
 mod local;
 mod logs;
+mod server;
+mod start;
+mod status;
 mod tls;
+
+// The public interface is:
+pub use cli::{Cli, CliError, EXIT_CODES, Failure};
+pub use clock::SystemClock;
+pub use config::{Model, Settings};
+pub use deployments::ModelError;
+pub use env::{Environment, EnvironmentError};
+pub use folder::{DataFolder, FolderError};
+pub use harden::{Weakness, harden};
+pub use listen::{DoorError, Routes};
+pub use logs::{LogError, LogFormat};
+pub use server::{LocalServer, ServerError};
+pub use start::{BeforeVault, Outside, Running, StartError};
+pub use tls::TlsError;

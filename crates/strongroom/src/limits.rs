@@ -63,3 +63,11 @@ pub(crate) const OUTAGE_GRACE: Duration = Duration::from_secs(24 * 3600);
 pub(crate) const ERASE_WITHIN: Duration = Duration::from_secs(60);
 /// What a proxy tunnel moves at a time, each way.
 pub(crate) const TUNNEL_BUFFER: usize = 64 << 10;
+/// How often the leaf's age is looked at.
+pub(crate) const LEAF_CHECK: Duration = Duration::from_secs(6 * 3600);
+/// How long the start waits for an upstream's list of models.
+pub(crate) const UPSTREAM_ANSWER: Duration = Duration::from_secs(2);
+/// How often an upstream that did not list its models is asked again.
+pub(crate) const UPSTREAM_RETRY: Duration = Duration::from_secs(5);
+/// After this time an answer that was handed to an HTTP/2 connection counts as sent.
+pub(crate) const HTTP2_FLUSH: Duration = Duration::from_secs(5);

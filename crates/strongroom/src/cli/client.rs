@@ -38,7 +38,9 @@ impl Instance {
             .get("AZURE_AUTHORITY_HOST")
             .and_then(|url| url::Url::parse(url).ok())
             .and_then(|url| url.port_or_known_default())
-            .ok_or(Failure::Protocol("AZURE_AUTHORITY_HOST in the env file is no URL"))?;
+            .ok_or(Failure::Protocol(
+                "AZURE_AUTHORITY_HOST in the env file is no URL",
+            ))?;
         let client = local::client_builder(&authority, https_port)
             .and_then(|builder| builder.timeout(limits::COMMAND_ANSWER).build())
             .map_err(|error| Failure::Connection(root_cause(&error)))?;
@@ -46,7 +48,13 @@ impl Instance {
             .enable_all()
             .build()
             .map_err(CliError::io("a runtime for the connection"))?;
-        Ok(Self { folder, environment, client, https_port, runtime })
+        Ok(Self {
+            folder,
+            environment,
+            client,
+            https_port,
+            runtime,
+        })
     }
 
     pub(super) fn environment(&self) -> &Environment {
@@ -57,7 +65,12 @@ impl Instance {
     pub(super) fn key(&self, method: Method, rest: &str, body: Option<&Value>) -> Result<Value, CliError> {
         let vault = self.variable("STRONGROOM_VAULT_URL")?.trim_end_matches('/');
         let key = self.variable("STRONGROOM_KEY")?;
-        let url = format!("{vault}/keys/{key}{rest}?api-version={VAULT_API_VERSION}");
+        self.vault(method, &format!("{vault}/keys/{key}{rest}"), body)
+    }
+
+    /// A request to a vault at a URL without its query.
+    pub(super) fn vault(&self, method: Method, url: &str, body: Option<&Value>) -> Result<Value, CliError> {
+        let url = format!("{url}?api-version={VAULT_API_VERSION}");
         self.runtime.block_on(async {
             let token = self.token(VAULT_AUDIENCE).await?;
             let mut request = self.client.request(method, url).bearer_auth(token.as_str());
@@ -70,7 +83,8 @@ impl Instance {
 
     /// A request to the administrator's routes, answered with JSON.
     pub(super) fn admin(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, CliError> {
-        self.runtime.block_on(async { read_json(self.admin_response(method, path, body).await?).await })
+        self.runtime
+            .block_on(async { read_json(self.admin_response(method, path, body).await?).await })
     }
 
     /// A request to the administrator's routes whose answer is handed over piece by piece.
@@ -116,7 +130,9 @@ impl Instance {
             ("client_secret", self.variable("AZURE_CLIENT_SECRET")?),
             ("scope", &format!("{audience}/.default")),
         ];
-        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(form)
+            .finish();
         let request = self
             .client
             .post(format!("{authority}/{tenant}/oauth2/v2.0/token"))

@@ -43,7 +43,10 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), CliError> {
 
 /// Takes the first line, the keyset, off the front of the answer. What is left belongs to the blob.
 fn read_head<'a>(piece: &'a [u8], head: &mut Vec<u8>) -> Result<&'a [u8], CliError> {
-    let end = piece.iter().position(|byte| *byte == b'\n').map_or(piece.len(), |at| at + 1);
+    let end = piece
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .map_or(piece.len(), |at| at + 1);
     let (line, rest) = piece.split_at(end);
     head.extend_from_slice(line);
     if head.len() > limits::COMMAND_ANSWER_BYTES {
@@ -63,22 +66,41 @@ impl Export {
     fn begin(to: &Path, head: &[u8]) -> Result<Self, CliError> {
         let head: Value =
             serde_json::from_slice(head).map_err(|_| Failure::Protocol("an export's first line"))?;
-        let text = |name| head.get(name).and_then(Value::as_str).ok_or(Failure::Protocol("an export's first line"));
+        let text = |name| {
+            head.get(name)
+                .and_then(Value::as_str)
+                .ok_or(Failure::Protocol("an export's first line"))
+        };
         let keyset = Zeroizing::new(text("keyset_json")?.to_owned());
         let associated = STANDARD
             .decode(text("associated_data")?)
             .map_err(|_| Failure::Protocol("an export's associated data"))?;
         let expected = head.get("stored_length").and_then(Value::as_u64);
-        DirBuilder::new().mode(0o700).create(to).map_err(CliError::io(to.display().to_string()))?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(to)
+            .map_err(CliError::io(to.display().to_string()))?;
         let create = |name: &str| {
             let path = to.join(name);
-            let file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path);
+            let file = OpenOptions::new()
+                .create_new(true)
+                .write(true)
+                .mode(0o600)
+                .open(&path);
             file.map_err(CliError::io(path.display().to_string()))
         };
-        create("keyset.json")?.write_all(keyset.as_bytes()).map_err(CliError::io("keyset.json"))?;
-        create("associated_data.bin")?.write_all(&associated).map_err(CliError::io("associated_data.bin"))?;
+        create("keyset.json")?
+            .write_all(keyset.as_bytes())
+            .map_err(CliError::io("keyset.json"))?;
+        create("associated_data.bin")?
+            .write_all(&associated)
+            .map_err(CliError::io("associated_data.bin"))?;
         let expected = expected.ok_or(Failure::Protocol("an export's length"))?;
-        Ok(Self { sealed: create("sealed.bin")?, expected, written: 0 })
+        Ok(Self {
+            sealed: create("sealed.bin")?,
+            expected,
+            written: 0,
+        })
     }
 
     fn blob(&mut self, bytes: &[u8]) -> Result<(), CliError> {

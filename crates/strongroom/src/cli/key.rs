@@ -27,12 +27,17 @@ fn set_enabled(args: &KeyVersionArgs, enabled: bool) -> Result<(), CliError> {
     let instance = Instance::find(args.instance.folder.folder()?)?;
     let chosen = match &args.key_version {
         Some(version) => vec![version.clone()],
-        None => versions(&instance)?.into_iter().map(|version| version.version).collect(),
+        None => versions(&instance)?
+            .into_iter()
+            .map(|version| version.version)
+            .collect(),
     };
     let change = json!({"attributes": {"enabled": enabled}});
     for version in chosen {
         if !version.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Err(CliError::Configuration(vec![format!("`{version}` is not a key version")]));
+            return Err(CliError::Configuration(vec![format!(
+                "`{version}` is not a key version"
+            )]));
         }
         instance.key(Method::PATCH, &format!("/{version}"), Some(&change))?;
     }
@@ -54,8 +59,11 @@ fn versions(instance: &Instance) -> Result<Vec<KeyVersion>, CliError> {
     let answer = instance.key(Method::GET, "/versions", None)?;
     let list = answer.get("value").and_then(Value::as_array);
     let list = list.ok_or(Failure::Protocol("a list of key versions without `value`"))?;
-    let mut versions =
-        list.iter().map(version).collect::<Option<Vec<_>>>().ok_or(Failure::Protocol("a key version"))?;
+    let mut versions = list
+        .iter()
+        .map(version)
+        .collect::<Option<Vec<_>>>()
+        .ok_or(Failure::Protocol("a key version"))?;
     versions.sort_by_key(|version| version.created);
     Ok(versions)
 }

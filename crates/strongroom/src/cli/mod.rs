@@ -67,7 +67,7 @@ enum Command {
 #[derive(Args, Clone, Debug)]
 struct FolderArgs {
     /// The data folder.
-    #[arg(long, value_name = "DIR", default_value = "./strongroom-data", env = "STRONGROOM_DATA")]
+    #[arg(long, value_name = "DIR", default_value = crate::folder::DEFAULT, env = "STRONGROOM_DATA")]
     data: PathBuf,
 }
 
@@ -203,7 +203,9 @@ fn worker() -> Result<(), CliError> {
 
 /// `10s`, `1500ms`, `5m`, `1h`, or plain seconds.
 fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|letter: char| !letter.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let wrong = || format!("`{text}` is not a duration such as 10s, 5m or 1h");
     let number: u32 = number.parse().map_err(|_| wrong())?;

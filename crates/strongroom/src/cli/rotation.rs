@@ -13,7 +13,10 @@ pub(super) fn rekey(args: &InstanceArgs) -> Result<(), CliError> {
     if args.output == Output::Json {
         return table::json(&job);
     }
-    table::line(&format!("job {} has begun; `strongroom jobs` shows how far it is", text(&job, "id")))
+    table::line(&format!(
+        "job {} has begun; `strongroom jobs` shows how far it is",
+        text(&job, "id")
+    ))
 }
 
 pub(super) fn jobs(args: &InstanceArgs) -> Result<(), CliError> {
@@ -22,7 +25,9 @@ pub(super) fn jobs(args: &InstanceArgs) -> Result<(), CliError> {
     if args.output == Output::Json {
         return table::json(&jobs);
     }
-    let list = jobs.as_array().ok_or(Failure::Protocol("a list of jobs that is no list"))?;
+    let list = jobs
+        .as_array()
+        .ok_or(Failure::Protocol("a list of jobs that is no list"))?;
     let mut table = Table::new(&["Job", "Kind", "State", "Done", "Total"]);
     for job in list {
         table.row(["id", "kind", "state", "done", "total"].map(|name| text(job, name)));

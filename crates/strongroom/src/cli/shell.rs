@@ -34,9 +34,24 @@ fn register_az(environment: &Environment) {
     let authority = value("AZURE_AUTHORITY_HOST").trim_end_matches('/');
     let resources = format!("{authority}/");
     let register = [
-        ["cloud", "register", "-n", "Strongroom", "--skip-endpoint-discovery"].as_slice(),
-        &["--endpoint-resource-manager", &resources, "--endpoint-active-directory", authority],
-        &["--endpoint-active-directory-resource-id", "https://management.core.windows.net/"],
+        [
+            "cloud",
+            "register",
+            "-n",
+            "Strongroom",
+            "--skip-endpoint-discovery",
+        ]
+        .as_slice(),
+        &[
+            "--endpoint-resource-manager",
+            &resources,
+            "--endpoint-active-directory",
+            authority,
+        ],
+        &[
+            "--endpoint-active-directory-resource-id",
+            "https://management.core.windows.net/",
+        ],
         &["--endpoint-microsoft-graph-resource-id", &resources],
         &["--endpoint-active-directory-graph-resource-id", &resources],
         &["--suffix-keyvault-dns", ".vault.localhost"],
@@ -45,12 +60,30 @@ fn register_az(environment: &Environment) {
     let (client, tenant) = (value("AZURE_CLIENT_ID"), value("AZURE_TENANT_ID"));
     let steps = [
         register,
-        vec!["config", "set", "core.instance_discovery=false", "core.collect_telemetry=false"],
+        vec![
+            "config",
+            "set",
+            "core.instance_discovery=false",
+            "core.collect_telemetry=false",
+        ],
         vec!["cloud", "set", "-n", "Strongroom"],
-        vec!["login", "--service-principal", "-u", client, "-p", value("AZURE_CLIENT_SECRET"), "--tenant", tenant],
+        vec![
+            "login",
+            "--service-principal",
+            "-u",
+            client,
+            "-p",
+            value("AZURE_CLIENT_SECRET"),
+            "--tenant",
+            tenant,
+        ],
     ];
     for step in steps {
-        let outcome = Command::new("az").args(step).envs(environment.iter()).stdout(Stdio::null()).status();
+        let outcome = Command::new("az")
+            .args(step)
+            .envs(environment.iter())
+            .stdout(Stdio::null())
+            .status();
         if outcome.is_err() {
             return;
         }

@@ -10,14 +10,17 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::Request;
+use futures::future::BoxFuture;
+use http::{Request, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use strongroom_service::{Carrier, ConnectionCut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
@@ -51,43 +54,39 @@ impl Connections {
     }
 
     pub(super) async fn serve_plain(&self, socket: Socket, cut: Cut, crowded: bool) {
-        self.serve(&self.http1, socket, Door::Http, Some(cut), crowded)
-            .await;
+        self.serve(&self.http1, socket, Door::Http, cut, crowded).await;
     }
 
     pub(super) async fn serve_tls(&self, stream: TlsStream<Socket>, cut: Cut, http2: bool, crowded: bool) {
-        if http2 {
-            // A cut response resets its own stream; the others on the connection go on.
-            self.serve(&self.http2, stream, Door::Https, None, crowded).await;
-        } else {
-            self.serve(&self.http1, stream, Door::Https, Some(cut), crowded)
-                .await;
-        }
+        let builder = if http2 { &self.http2 } else { &self.http1 };
+        self.serve(builder, stream, Door::Https, cut, crowded).await;
     }
 
-    async fn serve<I>(
-        &self,
-        builder: &Builder<TokioExecutor>,
-        io: I,
-        door: Door,
-        cut: Option<Cut>,
-        crowded: bool,
-    ) where
+    async fn serve<I>(&self, builder: &Builder<TokioExecutor>, io: I, door: Door, cut: Cut, crowded: bool)
+    where
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let activity = Arc::new(Activity::default());
-        let service = service_fn(|request: Request<Incoming>| {
-            let (cut, held) = (cut.clone(), Activity::begin(&activity));
+        let service = service_fn(|mut request: Request<Incoming>| {
+            let held = Activity::begin(&activity);
+            let http2 = request.version() == Version::HTTP_2;
+            let on_error = (!http2).then(|| cut.clone());
+            let carrier = OfRequest {
+                cut: cut.clone(),
+                http2,
+            };
+            request.extensions_mut().insert(ConnectionCut::new(carrier));
+            let cut = cut.clone();
             let dispatch = Arc::clone(&self.dispatch);
             async move {
                 let response = if crowded {
                     dispatch.crowded()
                 } else {
-                    dispatch.answer(door, request).await
+                    dispatch.answer(door, request, cut).await
                 };
                 Ok::<_, Infallible>(response.map(|body| Answer {
                     body,
-                    cut,
+                    on_error,
                     _held: held,
                 }))
             }
@@ -96,6 +95,7 @@ impl Connections {
         let mut stop = pin!(self.stop.cancelled());
         let mut idle = pin!(activity.idle());
         let mut kill = pin!(self.kill.cancelled());
+        let mut gone = pin!(cut.0.gone.cancelled());
         let mut ending = false;
         loop {
             tokio::select! {
@@ -107,6 +107,7 @@ impl Connections {
                     return;
                 }
                 () = &mut kill => return,
+                () = &mut gone => return,
                 () = &mut stop, if !ending => {
                     ending = true;
                     connection.as_mut().graceful_shutdown();
@@ -181,10 +182,11 @@ impl Drop for InFlight {
     }
 }
 
-/// A response body that counts as in flight to its end, and marks the socket when it fails on the way.
+/// A response body that counts as in flight to its end. On HTTP/1 a failure on the way marks the socket; on
+/// HTTP/2 it resets its own stream and the others go on.
 struct Answer {
     body: Body,
-    cut: Option<Cut>,
+    on_error: Option<Cut>,
     _held: InFlight,
 }
 
@@ -197,7 +199,7 @@ impl http_body::Body for Answer {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let (Poll::Ready(Some(Err(_))), Some(cut)) = (&polled, &self.cut) {
+        if let (Poll::Ready(Some(Err(_))), Some(cut)) = (&polled, &self.on_error) {
             cut.mark();
         }
         polled
@@ -212,14 +214,63 @@ impl http_body::Body for Answer {
     }
 }
 
-/// The mark that a response was cut off: its socket is then reset rather than closed, so that what the
-/// kernel still holds is not delivered.
+/// The way to end a connection hard: its socket is reset rather than closed, so that what the kernel still
+/// holds is not delivered.
 #[derive(Clone)]
-pub(super) struct Cut(Arc<AtomicBool>);
+pub(super) struct Cut(Arc<CutState>);
+
+struct CutState {
+    marked: AtomicBool,
+    gone: CancellationToken,
+    /// Fires whenever all that was written has left for the kernel, and when the socket is closed.
+    flushed: Arc<Notify>,
+}
 
 impl Cut {
-    fn mark(&self) {
-        self.0.store(true, Ordering::Release);
+    fn new() -> Self {
+        Self(Arc::new(CutState {
+            marked: AtomicBool::new(false),
+            gone: CancellationToken::new(),
+            flushed: Arc::default(),
+        }))
+    }
+
+    /// When the connection ends, it ends with a reset.
+    pub(super) fn mark(&self) {
+        self.0.marked.store(true, Ordering::Release);
+    }
+}
+
+/// The connection, as the routes see it.
+struct OfRequest {
+    cut: Cut,
+    http2: bool,
+}
+
+impl Carrier for OfRequest {
+    fn cut(&self) {
+        self.cut.mark();
+        self.cut.0.gone.cancel();
+    }
+
+    fn flushed(&self) -> BoxFuture<'static, ()> {
+        let gone = self.cut.0.gone.clone();
+        if self.http2 {
+            // Frames of one stream may wait for its window while others leave; a flush says nothing then.
+            return Box::pin(async move {
+                tokio::select! {
+                    () = tokio::time::sleep(limits::HTTP2_FLUSH) => {}
+                    () = gone.cancelled() => {}
+                }
+            });
+        }
+        let flushed = Arc::clone(&self.cut.0.flushed).notified_owned();
+        Box::pin(async move {
+            tokio::select! {
+                () = flushed => {}
+                () = gone.cancelled() => {}
+            }
+        })
     }
 }
 
@@ -231,7 +282,7 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(stream: TcpStream) -> (Self, Cut) {
-        let cut = Cut(Arc::new(AtomicBool::new(false)));
+        let cut = Cut::new();
         (
             Self {
                 stream,
@@ -244,10 +295,11 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if self.cut.0.load(Ordering::Acquire) {
+        if self.cut.0.marked.load(Ordering::Acquire) {
             // If the system refuses, the socket is closed in the ordinary way.
             let _ = self.stream.set_zero_linger();
         }
+        self.cut.0.gone.cancel();
     }
 }
 
@@ -283,7 +335,11 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if flushed.is_ready() {
+            self.cut.0.flushed.notify_waiters();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

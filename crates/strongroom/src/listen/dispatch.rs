@@ -1,5 +1,6 @@
 //! Hands each admitted request to the routes that answer it, with what they need to know of its address.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -9,25 +10,27 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use serde_json::json;
-#[derive(Clone)]
-pub struct AccountName(pub String);
-#[derive(Clone)]
-pub struct VaultHost {
-    pub vault: String,
-    pub authority: String,
-}
+use strongroom_service::AccountName;
+use strongroom_vault::{ClientAddress, VaultHost};
 use tower::ServiceExt as _;
 
+use super::connection::Cut;
 use super::names::{Door, Misdirected, Ports, Target, target};
 use super::proxy;
 
-/// The routes of each part, as that part made them.
-pub(crate) struct Routes {
-    pub(crate) vault: Router,
-    pub(crate) service: Router,
-    pub(crate) control: Router,
-    pub(crate) admin: Router,
-    pub(crate) loopback: Router,
+/// The routes of each part, as that part made them. A part without routes answers 404.
+#[derive(Default)]
+pub struct Routes {
+    /// For `<vault>.vault.localhost`.
+    pub vault: Router,
+    /// For accounts, relative to the account's root.
+    pub service: Router,
+    /// For `localhost` and the names of token issuer, ARM and Graph.
+    pub control: Router,
+    /// For `/strongroom/...` on `localhost`.
+    pub admin: Router,
+    /// For the plain door, beside the default account.
+    pub loopback: Router,
 }
 
 /// From (door, Host, path) to routes.
@@ -47,10 +50,15 @@ impl Dispatch {
     }
 
     /// Answers one request, whatever it is.
-    pub(super) async fn answer(&self, door: Door, mut request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn answer(
+        &self,
+        door: Door,
+        mut request: Request<Incoming>,
+        cut: Cut,
+    ) -> Response<Body> {
         if request.method() == Method::CONNECT {
             return match door {
-                Door::Http => proxy::connect(request, self.ports),
+                Door::Http => proxy::connect(request, self.ports, cut),
                 Door::Https => refusal(
                     StatusCode::METHOD_NOT_ALLOWED,
                     "method_not_allowed",
@@ -64,6 +72,10 @@ impl Dispatch {
         };
         let routes = match target {
             Target::Vault { vault, authority } => {
+                // Both doors listen on loopback alone.
+                request
+                    .extensions_mut()
+                    .insert(ClientAddress(Ipv4Addr::LOCALHOST.into()));
                 request.extensions_mut().insert(VaultHost { vault, authority });
                 &self.routes.vault
             }

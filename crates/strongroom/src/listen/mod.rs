@@ -19,7 +19,8 @@ use tokio_util::task::TaskTracker;
 use crate::limits;
 use connection::{Connections, Socket};
 
-pub(crate) use dispatch::{Dispatch, Routes};
+pub use dispatch::Routes;
+pub(crate) use dispatch::{Dispatch, refusal};
 pub(crate) use names::Ports;
 
 /// Both listeners, bound and not yet serving.

@@ -9,13 +9,14 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::connection::Cut;
 use super::dispatch::refusal;
 use super::names::{Ports, may_tunnel};
 use crate::limits;
 
 /// Answers a CONNECT; the tunnel itself lives on in a task of its own until one side closes. It needs no
 /// limits beside those of the connection at its far end, which is one of ours.
-pub(super) fn connect(request: Request<Incoming>, ports: Ports) -> Response<Body> {
+pub(super) fn connect(request: Request<Incoming>, ports: Ports, cut: Cut) -> Response<Body> {
     if !may_tunnel(request.uri(), ports) {
         return refusal(
             StatusCode::FORBIDDEN,
@@ -24,19 +25,23 @@ pub(super) fn connect(request: Request<Incoming>, ports: Ports) -> Response<Body
         );
     }
     tokio::spawn(async move {
-        if let Err(cause) = tunnel(request, ports.https).await {
+        if let Err(cause) = tunnel(request, ports.https, &cut).await {
             tracing::debug!(%cause, "a proxy tunnel ended early");
         }
     });
     Response::new(Body::empty())
 }
 
-async fn tunnel(request: Request<Incoming>, port: u16) -> std::io::Result<()> {
+async fn tunnel(request: Request<Incoming>, port: u16, cut: &Cut) -> std::io::Result<()> {
     let client = hyper::upgrade::on(request).await.map_err(std::io::Error::other)?;
     let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
     server.set_nodelay(true)?;
     let mut client = TokioIo::new(client);
     let size = limits::TUNNEL_BUFFER;
-    tokio::io::copy_bidirectional_with_sizes(&mut client, &mut server, size, size).await?;
-    Ok(())
+    let copied = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut server, size, size).await;
+    if copied.is_err() {
+        // The far end was cut off, and what is still on its way through here must not arrive either.
+        cut.mark();
+    }
+    copied.map(drop)
 }

@@ -1,0 +1,277 @@
+//! The administrator's routes, `/strongroom/...` on `https://localhost`: what the commands use beside the
+//! vault's own protocol. Every one demands a token of a principal with the matching data action.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use strongroom_seal::{AccountId, Clock};
+use strongroom_store::{
+    Action, Binding, JobKind, JobState, JobStatus, KeyDenied, Permit, PermitAuthority, Store, StoreError,
+    StoredReader, TinkExport,
+};
+use tokio::sync::watch;
+
+use crate::limits;
+use crate::listen::refusal;
+use crate::status;
+
+/// What the routes work with.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    pub(crate) store: Store,
+    pub(crate) permits: PermitAuthority,
+    pub(crate) account: AccountId,
+    pub(crate) account_name: Arc<str>,
+    pub(crate) bindings: watch::Receiver<Vec<Binding>>,
+    pub(crate) guard: Arc<dyn Guard>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Knows who holds a token, and whether they may do what they ask.
+pub(crate) trait Guard: Send + Sync + 'static {
+    /// The caller's name for journals, if the token is good and the caller may.
+    fn admit(&self, token: &str, right: Right) -> Result<String, Denied>;
+}
+
+/// What an administrator's route demands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Right {
+    /// See status and jobs; rotate and rekey.
+    Administer,
+    /// Take an object out together with its key.
+    Export,
+}
+
+/// Why a token is not enough.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Denied {
+    /// It is no token of ours, or its time is over.
+    Unknown,
+    /// Its holder may not do this.
+    Forbidden,
+}
+
+pub(crate) fn router(admin: Admin) -> Router {
+    let export = Router::new().route("/strongroom/export", post(export));
+    let other = Router::new()
+        .route("/strongroom/status", get(status))
+        .route("/strongroom/jobs", get(jobs))
+        .route("/strongroom/rekey", post(rekey))
+        .route("/strongroom/rewrap", post(rewrap));
+    let demand = |right| {
+        let admin = admin.clone();
+        middleware::from_fn(move |request, next| demand(admin.clone(), right, request, next))
+    };
+    export
+        .route_layer(demand(Right::Export))
+        .merge(other.route_layer(demand(Right::Administer)))
+        .layer(DefaultBodyLimit::max(limits::ADMIN_BODY))
+        .with_state(admin)
+}
+
+/// Who asks, for permits.
+#[derive(Clone)]
+struct Asking(Arc<str>);
+
+async fn demand(admin: Admin, right: Right, mut request: Request, next: Next) -> Response {
+    let Some(token) = bearer(request.headers()) else {
+        return refusal(
+            StatusCode::UNAUTHORIZED,
+            "token_required",
+            "an administrator's bearer token is required",
+        );
+    };
+    match admin.guard.admit(token, right) {
+        Ok(name) => {
+            request.extensions_mut().insert(Asking(name.into()));
+            next.run(request).await
+        }
+        Err(Denied::Unknown) => refusal(
+            StatusCode::UNAUTHORIZED,
+            "token_invalid",
+            "the token is not valid here, or no longer",
+        ),
+        Err(Denied::Forbidden) => refusal(
+            StatusCode::FORBIDDEN,
+            "not_permitted",
+            "the caller has no right to do this",
+        ),
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get(AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .strip_prefix("Bearer ")
+        .map(str::trim)
+}
+
+type Asker = axum::Extension<Asking>;
+
+impl Admin {
+    fn permit(&self, action: Action, asking: &Asking) -> Permit {
+        self.permits.permit(self.account, action, Arc::clone(&asking.0))
+    }
+}
+
+async fn status(State(admin): State<Admin>) -> Result<Json<status::Status>, Failed> {
+    let binding = admin
+        .bindings
+        .borrow()
+        .iter()
+        .find(|binding| binding.account == admin.account)
+        .cloned();
+    let status = status::gather(
+        &admin.store,
+        admin.clock.as_ref(),
+        &admin.account_name,
+        admin.account,
+        binding.as_ref(),
+    );
+    Ok(Json(status.await?))
+}
+
+async fn jobs(State(admin): State<Admin>) -> Result<Json<Vec<Value>>, Failed> {
+    Ok(Json(admin.store.jobs().await?.iter().map(job).collect()))
+}
+
+async fn rekey(State(admin): State<Admin>, asking: Asker) -> Result<Json<Value>, Failed> {
+    let id = admin
+        .store
+        .rekey(&admin.permit(Action::Administer, &asking))
+        .await?;
+    Ok(Json(json!({"id": id.to_string()})))
+}
+
+async fn rewrap(State(admin): State<Admin>, asking: Asker) -> Result<StatusCode, Failed> {
+    admin
+        .store
+        .rewrap(&admin.permit(Action::Administer, &asking))
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+struct ExportRequest {
+    kind: String,
+    id: String,
+    part: u32,
+}
+
+/// One line of JSON with the keyset, then the sealed bytes as stored.
+async fn export(
+    State(admin): State<Admin>,
+    asking: Asker,
+    Json(wanted): Json<ExportRequest>,
+) -> Result<Response, Failed> {
+    let permit = admin.permit(Action::Export, &asking);
+    let export = admin
+        .store
+        .export(&permit, &wanted.kind, &wanted.id, wanted.part)
+        .await?;
+    Ok(([(CONTENT_TYPE, "application/octet-stream")], stream(export)).into_response())
+}
+
+fn stream(export: TinkExport) -> Body {
+    let head = json!({
+        "keyset_json": export.keyset_json.as_str(),
+        "associated_data": STANDARD.encode(&export.associated_data),
+        "stored_length": export.stored.len(),
+    });
+    let head = futures::stream::iter([Ok(Bytes::from(format!("{head}\n")))]);
+    let stored = futures::stream::unfold(export.stored, |mut stored: StoredReader| async move {
+        let piece = stored.next_chunk().await?;
+        Some((piece, stored))
+    });
+    Body::from_stream(head.chain(stored))
+}
+
+fn job(job: &JobStatus) -> Value {
+    json!({
+        "id": job.id.to_string(),
+        "kind": match job.kind {
+            JobKind::Rekey => "rekey",
+        },
+        "state": match job.state {
+            JobState::Waiting => "waiting",
+            JobState::Running => "running",
+            JobState::Paused => "paused",
+            JobState::Done => "done",
+        },
+        "done": job.done,
+        "total": job.total,
+        "created_ms": job.created_ms,
+        "finished_ms": job.finished_ms,
+    })
+}
+
+/// A store's error on its way to the caller.
+struct Failed(StoreError);
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self(error)
+    }
+}
+
+impl axum::response::IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        let (status, code) = match &self.0 {
+            StoreError::Key(denied) => return key_denied(*denied),
+            StoreError::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            StoreError::BadName => (StatusCode::BAD_REQUEST, "bad_name"),
+            StoreError::NotPermitted => (StatusCode::FORBIDDEN, "not_permitted"),
+            StoreError::Busy | StoreError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            _ => {
+                tracing::error!(error = %self.0, "an administrator's request failed");
+                return refusal(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal",
+                    "the store failed; see the logs",
+                );
+            }
+        };
+        refusal(status, code, &self.0.to_string())
+    }
+}
+
+fn key_denied(denied: KeyDenied) -> Response {
+    let (status, code, retry_after) = match denied {
+        KeyDenied::Refused | KeyDenied::Mismatch | KeyDenied::NotBound => {
+            (StatusCode::FORBIDDEN, "customer_key_refused", None)
+        }
+        KeyDenied::Gone => (StatusCode::FORBIDDEN, "customer_key_gone", None),
+        KeyDenied::Unreachable { retry_after } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "customer_key_unreachable",
+            Some(retry_after),
+        ),
+        KeyDenied::Throttled { retry_after } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "customer_key_throttled",
+            Some(retry_after),
+        ),
+        KeyDenied::Storage | KeyDenied::Closed => (StatusCode::SERVICE_UNAVAILABLE, "busy", Some(None)),
+    };
+    let mut response = refusal(status, code, &denied.to_string());
+    if let Some(retry_after) = retry_after {
+        let seconds = retry_after.map_or(1, |wait| wait.as_secs().max(1));
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    response
+}

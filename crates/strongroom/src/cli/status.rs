@@ -1,0 +1,111 @@
+//! `strongroom status`.
+
+use reqwest::Method;
+
+use super::client::Instance;
+use super::table::{self, Table};
+use super::{CliError, Failure, InstanceArgs, Output};
+use crate::status::Status;
+
+pub(super) fn run(args: &InstanceArgs) -> Result<(), CliError> {
+    let instance = Instance::find(args.folder.folder()?)?;
+    let answer = instance.admin(Method::GET, "status", None)?;
+    if args.output == Output::Json {
+        return table::json(&answer);
+    }
+    let status: Status = serde_json::from_value(answer).map_err(|_| Failure::Protocol("a status"))?;
+    facts(&status).print()?;
+    table::line("")?;
+    sealed(&status).print()?;
+    if status.still_needed.is_empty() {
+        return Ok(());
+    }
+    table::line("")?;
+    needed(&status).print()
+}
+
+fn facts(status: &Status) -> Table {
+    let key = &status.key;
+    let dash = || "-".to_owned();
+    let seconds = |milliseconds: u64| format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100);
+    let mut table = Table::new(&["Account", &format!("{} ({})", status.account, status.account_id)]);
+    let mut fact = |name: &str, value: String| table.row([name.to_owned(), value]);
+    fact("Customer key", key.bound.clone().unwrap_or_else(dash));
+    fact("Key version", key.version.clone().unwrap_or_else(dash));
+    fact(
+        "Branch version",
+        key.branch.map_or_else(dash, |branch| branch.to_string()),
+    );
+    fact("State", format!("{} since {}", key.state, moment(key.since_ms)));
+    fact("Lease age", key.lease_age_ms.map_or_else(dash, seconds));
+    fact(
+        "Last vault answer",
+        key.last_answer
+            .as_ref()
+            .map_or_else(dash, |last| format!("{} at {}", last.answer, moment(last.at_ms))),
+    );
+    fact("Revocation bound", seconds(key.revocation_bound_ms));
+    fact("Outage grace", seconds(key.outage_grace_ms));
+    fact(
+        "Key pages",
+        key.locked_in_memory.map_or_else(dash, |locked| {
+            if locked {
+                "locked in memory"
+            } else {
+                "not locked in memory"
+            }
+            .to_owned()
+        }),
+    );
+    fact("Exports", status.exports.to_string());
+    fact("Awaiting erasure", status.awaiting_erasure.to_string());
+    fact(
+        "Swap",
+        match status.swap_bytes {
+            Some(0) => "none".to_owned(),
+            Some(bytes) => format!(
+                "{}: memory that is not locked may be written there",
+                table::bytes(bytes)
+            ),
+            None => "unknown".to_owned(),
+        },
+    );
+    table
+}
+
+fn sealed(status: &Status) -> Table {
+    let mut table = Table::new(&["Sealed", "Objects", "Bytes", "Branch", "Key version"]);
+    for row in &status.sealed {
+        table.row([
+            row.kind.clone(),
+            row.objects.to_string(),
+            table::bytes(row.bytes),
+            row.branch.to_string(),
+            row.key.as_deref().map_or("-", version).to_owned(),
+        ]);
+    }
+    table
+}
+
+fn needed(status: &Status) -> Table {
+    let mut table = Table::new(&["Key version still needed", "Objects", "Bytes"]);
+    for row in &status.still_needed {
+        table.row([
+            version(&row.key).to_owned(),
+            row.objects.to_string(),
+            table::bytes(row.bytes),
+        ]);
+    }
+    table
+}
+
+fn version(key: &str) -> &str {
+    key.rsplit('/').next().unwrap_or(key)
+}
+
+fn moment(milliseconds: u64) -> String {
+    match i64::try_from(milliseconds / 1000) {
+        Ok(0) | Err(_) => "the start".to_owned(),
+        Ok(seconds) => table::time(Some(seconds)),
+    }
+}

@@ -1,0 +1,189 @@
+//! `strongroom verify`: the second reader over the `service` folder.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::Method;
+use serde_json::{Value, json};
+use strongroom_operator::{Anchor, Class, Report, Unwrap, Verification, verify};
+use strongroom_seal::{
+    AccountId, BranchVersion, KeyId, KeyName, NoAnswer, Secret, VaultError, WrapAlgorithm, WrappedSeed,
+};
+use zeroize::Zeroizing;
+
+use super::client::Instance;
+use super::table::{self, Table};
+use super::{CliError, Failure, Output, VerifyArgs};
+use crate::status::Status;
+
+pub(super) fn run(args: &VerifyArgs) -> Result<(), CliError> {
+    let folder = args.instance.folder.folder()?;
+    let service = folder.service();
+    let mut vault = if args.blind {
+        None
+    } else {
+        Some(Vault::of(Instance::find(folder)?)?)
+    };
+    let keys = vault.as_mut().map(|vault| vault as &mut dyn Unwrap);
+    let report = verify(Verification {
+        folder: &service,
+        keys,
+    })
+    .map_err(|error| Failure::Verify(error.to_string()))?;
+    match args.instance.output {
+        Output::Json => table::json(&report)?,
+        Output::Table => print(&report)?,
+    }
+    if report.is_clean() {
+        Ok(())
+    } else {
+        Err(CliError::NotClean(report.fault_count))
+    }
+}
+
+/// The vault and the pins, as the running instance has them.
+struct Vault {
+    instance: Instance,
+    bound: BTreeMap<AccountId, (KeyName, Option<Anchor>)>,
+}
+
+impl Vault {
+    fn of(instance: Instance) -> Result<Self, CliError> {
+        let status = instance.admin(Method::GET, "status", None)?;
+        let status: Status = serde_json::from_value(status).map_err(|_| Failure::Protocol("a status"))?;
+        let bound = pinned(&status).ok_or(Failure::Protocol("a status without a bound key"))?;
+        Ok(Self {
+            instance,
+            bound: BTreeMap::from([bound]),
+        })
+    }
+
+    fn ask(&self, key: &KeyId, seed: &WrappedSeed) -> Result<Secret<32>, CliError> {
+        let body = json!({
+            "alg": WrapAlgorithm::RsaOaep256.as_str(),
+            "value": URL_SAFE_NO_PAD.encode(seed.as_bytes()),
+        });
+        let answer = self
+            .instance
+            .vault(Method::POST, &format!("{key}/unwrapkey"), Some(&body))?;
+        let value = answer
+            .get("value")
+            .and_then(Value::as_str)
+            .ok_or(Failure::Protocol("an unwrapped seed"))?;
+        let bytes = URL_SAFE_NO_PAD
+            .decode(value)
+            .map_err(|_| Failure::Protocol("an unwrapped seed"))?;
+        let bytes = Zeroizing::new(bytes);
+        Secret::try_build(|seed| {
+            if bytes.len() != seed.len() {
+                return Err(Failure::Protocol("an unwrapped seed").into());
+            }
+            seed.copy_from_slice(&bytes);
+            Ok(())
+        })
+    }
+}
+
+impl Unwrap for Vault {
+    fn unwrap(&mut self, key: &KeyId, seed: &WrappedSeed) -> Result<Secret<32>, VaultError> {
+        self.ask(key, seed).map_err(|error| {
+            let answer = match &error {
+                CliError::Refused { .. } => NoAnswer::Refused,
+                CliError::Answered { code, .. } if code == "KeyNotFound" => NoAnswer::Gone,
+                _ => NoAnswer::Unreachable,
+            };
+            VaultError::new(answer, error.to_string())
+        })
+    }
+
+    fn admits(&self, account: AccountId, key: &KeyId) -> bool {
+        self.bound
+            .get(&account)
+            .is_some_and(|(name, _)| *name == key.without_version())
+    }
+
+    fn anchor(&self, account: AccountId) -> Option<Anchor> {
+        self.bound.get(&account).and_then(|(_, anchor)| *anchor)
+    }
+}
+
+fn pinned(status: &Status) -> Option<(AccountId, (KeyName, Option<Anchor>))> {
+    let account = status.account_id.parse().ok()?;
+    let key = KeyName::parse(status.key.bound.as_deref()?).ok()?;
+    let anchor = match &status.key.anchor {
+        Some(pin) => Some(Anchor {
+            version: BranchVersion::new(pin.branch),
+            check: pin.check.parse().ok()?,
+        }),
+        None => None,
+    };
+    Some((account, (key, anchor)))
+}
+
+fn print(report: &Report) -> Result<(), CliError> {
+    let mut sealed = Table::new(&[
+        "Account",
+        "Kind",
+        "Branch",
+        "Key version",
+        "Objects",
+        "Opened",
+        "Bytes",
+    ]);
+    for row in &report.sealed {
+        sealed.row([
+            row.account.clone(),
+            row.kind.clone(),
+            row.branch.to_string(),
+            row.key.rsplit('/').next().unwrap_or(&row.key).to_owned(),
+            row.objects.to_string(),
+            if report.blind {
+                "-".to_owned()
+            } else {
+                row.opened.to_string()
+            },
+            table::bytes(row.bytes),
+        ]);
+    }
+    sealed.print()?;
+    table::line("")?;
+    let mut bytes = Table::new(&["What the bytes are", "Bytes"]);
+    for (class, count) in report.bytes.iter() {
+        bytes.row([class_name(class).to_owned(), count.to_string()]);
+    }
+    bytes.row(["all".to_owned(), report.bytes.total().to_string()]);
+    bytes.print()?;
+    table::line("")?;
+    for fault in &report.faults {
+        table::line(&format!("FAULT  {}: {}", fault.place, fault.what))?;
+    }
+    let named = report.faults.len() as u64;
+    if report.fault_count > named {
+        table::line(&format!("       and {} more", report.fault_count - named))?;
+    }
+    if report.is_clean() {
+        let how = if report.blind {
+            "without any key"
+        } else {
+            "every object opened and authenticated"
+        };
+        table::line(&format!(
+            "clean: every byte of {} files is accounted for, {how}",
+            report.files
+        ))?;
+    }
+    Ok(())
+}
+
+fn class_name(class: Class) -> &'static str {
+    match class {
+        Class::Sealed => "sealed objects",
+        Class::WrappedKey => "wrapped keys and seeds",
+        Class::Clear => "documented clear columns",
+        Class::Index => "index structure",
+        Class::Erased => "erased",
+        Class::Incoming => "blobs being written",
+        Class::Unaccounted => "UNACCOUNTED",
+    }
+}

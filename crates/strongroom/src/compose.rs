@@ -1,0 +1,345 @@
+//! Where the parts meet: what one publishes reaches another as a watched value, an event or a trait of the
+//! other's own, and none of them knows the other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use strongroom_azure::ResourceId;
+use strongroom_azure::token::{TokenError, Verifier};
+use strongroom_control::{
+    Account, ActionKind, AnchorFault, Control, OpenAiRights, RevocationPolicy, TokenIssuer,
+};
+use strongroom_models::Engine;
+use strongroom_seal::{AccountId, BoxFuture, Clock, KeyName, KeyWrap};
+use strongroom_service::{AccountName, AuthDenied, Authenticate, Caller, Credential, Deployments, Rights};
+use strongroom_store::{Anchor, AnchorError, AnchorKeeper, Binding, Store};
+use strongroom_vault::{
+    Connections, KeyChanged, KeyVaultClient, KeyVaultClientConfig, VaultCredential, VaultHosts,
+};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use crate::admin::{Denied, Guard, Right};
+use crate::listen::Ports;
+use crate::start::StartError;
+
+/// Where the vaults of this instance are. Without a port, so that key ids stay the same when ports change.
+const VAULT_DOMAIN: &str = "vault.localhost";
+/// For whom the data plane's tokens are meant.
+const SERVICE_AUDIENCES: [&str; 2] = ["https://cognitiveservices.azure.com", "https://ai.azure.com"];
+/// For whom the administrator's tokens are meant.
+const ADMIN_AUDIENCES: [&str; 2] = [
+    "https://management.core.windows.net",
+    "https://management.azure.com",
+];
+
+/// The engines at hand, by the model that they answer for.
+pub(crate) type Engines = HashMap<String, Arc<dyn Engine>>;
+
+/// The URL of a vault in key ids.
+pub(crate) fn vault_url(vault: &str) -> String {
+    format!("https://{vault}.{VAULT_DOMAIN}")
+}
+
+/// The service's way to the customer key: the official client, over our own TLS door, as the account's managed
+/// identity. The same path as on Azure.
+pub(crate) fn vault_client(
+    authority_pem: &str,
+    ports: Ports,
+    identity_secret: Zeroizing<String>,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn KeyWrap>, StartError> {
+    let credential = VaultCredential::AppService {
+        endpoint: format!("http://127.0.0.1:{}/msi/token", ports.http),
+        header: identity_secret,
+        client_id: None,
+    };
+    let mut config = KeyVaultClientConfig::new(credential, VaultHosts::below([VAULT_DOMAIN])?, clock);
+    config.connections = Connections {
+        trusted_roots: Some(authority_pem.as_bytes().to_vec()),
+        localhost: Some(([127, 0, 0, 1], ports.https).into()),
+        environment_proxy: false,
+    };
+    Ok(Arc::new(KeyVaultClient::new(config)?))
+}
+
+/// "This account uses that key": from the control plane to the keyring. Ends when nobody watches any more.
+pub(crate) fn bindings(
+    control: &Control,
+    revocation_bound: Duration,
+    outage_grace: Duration,
+) -> (
+    watch::Receiver<Vec<Binding>>,
+    impl Future<Output = ()> + Send + 'static,
+) {
+    let mut accounts = control.accounts();
+    let bind = move |accounts: &[Account]| {
+        accounts
+            .iter()
+            .filter_map(|account| binding(account, revocation_bound, outage_grace))
+            .collect()
+    };
+    let (publish, bindings) = watch::channel(bind(accounts.borrow_and_update().as_slice()));
+    let follow = async move {
+        while accounts.changed().await.is_ok() {
+            let next: Vec<Binding> = bind(accounts.borrow_and_update().as_slice());
+            if publish.send(next).is_err() {
+                return;
+            }
+        }
+    };
+    (bindings, follow)
+}
+
+fn binding(account: &Account, revocation_bound: Duration, outage_grace: Duration) -> Option<Binding> {
+    let key = |vault: &str, name: &str| {
+        KeyName::new(vault, name)
+            .inspect_err(
+                |error| tracing::error!(%error, account = %account.id, "an account's key has no usable name"),
+            )
+            .ok()
+    };
+    let encryption = &account.encryption;
+    Some(Binding {
+        account: account.id,
+        key: key(&encryption.vault_url, &encryption.key_name)?,
+        version: encryption.key_version.clone(),
+        retiring: account
+            .retiring
+            .as_ref()
+            .and_then(|old| key(&old.vault_url, &old.key_name)),
+        anchor: account.anchor.map(|anchor| Anchor {
+            version: anchor.version,
+            check: anchor.check,
+        }),
+        revocation_bound,
+        outage_grace,
+    })
+}
+
+/// The keyring's anchors, kept in the account resources.
+pub(crate) struct AccountAnchors(pub(crate) Control);
+
+impl AnchorKeeper for AccountAnchors {
+    fn advance(
+        &self,
+        account: AccountId,
+        from: Option<Anchor>,
+        to: Anchor,
+    ) -> BoxFuture<'_, Result<(), AnchorError>> {
+        let control = self.0.clone();
+        let pinned = |anchor: Anchor| strongroom_control::Anchor {
+            version: anchor.version,
+            check: anchor.check,
+        };
+        let (from, to) = (from.map(pinned), pinned(to));
+        Box::pin(async move {
+            let moved = tokio::task::spawn_blocking(move || control.pin_anchor(account, from, to)).await;
+            match moved {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(AnchorFault::Moved)) => Err(AnchorError::Moved),
+                Ok(Err(AnchorFault::NoAccount)) => Err(AnchorError::NoAccount),
+                Ok(Err(AnchorFault::Control(error))) => Err(AnchorError::Unavailable(error.to_string())),
+                Err(error) => Err(AnchorError::Unavailable(error.to_string())),
+            }
+        })
+    }
+}
+
+/// The vault's push: every change of a key lets the accounts bound to it ask early.
+pub(crate) async fn push(
+    mut changes: Receiver<KeyChanged>,
+    bindings: watch::Receiver<Vec<Binding>>,
+    store: Store,
+) {
+    loop {
+        let changed = match changes.recv().await {
+            Ok(change) => KeyName::new(&vault_url(&change.vault), &change.key).ok(),
+            // Which ones were missed is unknown: all ask.
+            Err(RecvError::Lagged(_)) => None,
+            Err(RecvError::Closed) => return,
+        };
+        let accounts: Vec<_> = bindings
+            .borrow()
+            .iter()
+            .filter(|binding| changed.as_ref().is_none_or(|key| *key == binding.key))
+            .map(|binding| binding.account)
+            .collect();
+        for account in accounts {
+            store.nudge(account);
+        }
+    }
+}
+
+/// "This deployment serves that model": from the control plane and the engines at hand to the service.
+pub(crate) fn deployments(
+    control: &Control,
+    engines: watch::Receiver<Arc<Engines>>,
+) -> (
+    watch::Receiver<Arc<Deployments>>,
+    impl Future<Output = ()> + Send + 'static,
+) {
+    let (mut accounts, mut engines) = (control.accounts(), engines);
+    let first = table(&accounts.borrow_and_update(), &engines.borrow_and_update());
+    let (publish, deployments) = watch::channel(Arc::new(first));
+    let follow = async move {
+        loop {
+            let changed = tokio::select! {
+                changed = accounts.changed() => changed,
+                changed = engines.changed() => changed,
+            };
+            let next = table(&accounts.borrow_and_update(), &engines.borrow_and_update());
+            if changed.is_err() || publish.send(Arc::new(next)).is_err() {
+                return;
+            }
+        }
+    };
+    (deployments, follow)
+}
+
+/// Deployments whose model nobody has are kept in the account, and not served.
+fn table(accounts: &[Account], engines: &Engines) -> Deployments {
+    let mut table = Deployments::default();
+    for account in accounts {
+        for (name, deployment) in &account.deployments {
+            let Some(engine) = engines.get(&deployment.model) else {
+                continue;
+            };
+            let served = strongroom_service::Deployment {
+                engine: Arc::clone(engine),
+                model: deployment.model.clone(),
+                created: deployment.created,
+                policy: policy(deployment.revocation),
+            };
+            table.insert(account.id, name.clone(), served);
+        }
+    }
+    table
+}
+
+fn policy(policy: RevocationPolicy) -> strongroom_service::RevocationPolicy {
+    match policy {
+        RevocationPolicy::Shutdown => strongroom_service::RevocationPolicy::Shutdown,
+        RevocationPolicy::Drain => strongroom_service::RevocationPolicy::Drain,
+        RevocationPolicy::PreventNew => strongroom_service::RevocationPolicy::PreventNew,
+    }
+}
+
+/// Who calls the data plane or the administrator's routes, as the control plane knows them.
+#[derive(Clone)]
+pub(crate) struct Callers {
+    control: Control,
+    issuer: TokenIssuer,
+    verifier: Verifier,
+    account: AccountId,
+}
+
+impl Callers {
+    pub(crate) fn new(control: &Control, issuer: &TokenIssuer, account: AccountId) -> Self {
+        Self {
+            control: control.clone(),
+            issuer: issuer.clone(),
+            verifier: issuer.verifier(),
+            account,
+        }
+    }
+
+    fn by_key(&self, name: &str, key: &str) -> Result<Caller, AuthDenied> {
+        let (account, slot) = self
+            .control
+            .authenticate_key(name, key)
+            .ok_or(AuthDenied::Unknown)?;
+        Ok(Caller {
+            account: account.id,
+            account_name: account.name,
+            name: format!("key{}", slot + 1),
+            rights: Rights::ALL,
+        })
+    }
+
+    fn by_token(&self, name: &str, token: &str) -> Result<Caller, AuthDenied> {
+        let claims = self
+            .verifier
+            .verify(token, &SERVICE_AUDIENCES, self.issuer.now())
+            .map_err(|error| {
+                if error == TokenError::Expired {
+                    AuthDenied::Expired
+                } else {
+                    AuthDenied::Unknown
+                }
+            })?;
+        let account = self.control.account(name).ok_or(AuthDenied::Unknown)?;
+        let rights = rights(self.control.openai_rights(&claims.oid, &account));
+        if rights
+            == (Rights {
+                read: false,
+                write: false,
+                delete: false,
+                infer: false,
+            })
+        {
+            return Err(AuthDenied::Forbidden);
+        }
+        Ok(Caller {
+            account: account.id,
+            account_name: account.name,
+            name: claims.oid,
+            rights,
+        })
+    }
+
+    fn administrator(&self, token: &str, right: Right) -> Result<String, Denied> {
+        let claims = self
+            .verifier
+            .verify(token, &ADMIN_AUDIENCES, self.issuer.now())
+            .map_err(|_| Denied::Unknown)?;
+        let accounts = self.control.accounts();
+        let scope = accounts
+            .borrow()
+            .iter()
+            .find(|account| account.id == self.account)
+            .and_then(|account| account.resource_id().parse::<ResourceId>().ok())
+            .ok_or(Denied::Forbidden)?;
+        let (kind, action) = match right {
+            Right::Administer => (ActionKind::Control, "Microsoft.CognitiveServices/accounts/write"),
+            Right::Export => (ActionKind::Data, "Strongroom/accounts/export/action"),
+        };
+        if self.control.may(&claims.oid, &scope, kind, action) {
+            Ok(claims.oid)
+        } else {
+            Err(Denied::Forbidden)
+        }
+    }
+}
+
+impl Authenticate for Callers {
+    fn authenticate<'a>(
+        &'a self,
+        account: &'a AccountName,
+        credential: Credential<'a>,
+    ) -> futures::future::BoxFuture<'a, Result<Caller, AuthDenied>> {
+        let caller = match credential {
+            Credential::Key(key) => self.by_key(&account.0, key),
+            Credential::Token(token) => self.by_token(&account.0, token),
+        };
+        Box::pin(std::future::ready(caller))
+    }
+}
+
+impl Guard for Callers {
+    fn admit(&self, token: &str, right: Right) -> Result<String, Denied> {
+        self.administrator(token, right)
+    }
+}
+
+fn rights(rights: OpenAiRights) -> Rights {
+    Rights {
+        read: rights.read,
+        write: rights.write,
+        delete: rights.delete,
+        infer: rights.infer,
+    }
+}

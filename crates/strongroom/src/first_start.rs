@@ -1,0 +1,122 @@
+//! What an instance needs to be there: made at the first start, found at every other.
+
+use strongroom_azure::ResourceId;
+use strongroom_control::{
+    Account, BuiltInRole, Control, ControlError, Deployment, Encryption, NewAccount, RevocationPolicy,
+};
+use strongroom_vault::{KeySpec, NewKey, VaultEngine, VaultFault, VaultSettings};
+use zeroize::Zeroizing;
+
+use crate::compose::vault_url;
+use crate::start::StartError;
+
+pub(crate) const GROUP: &str = "strongroom";
+pub(crate) const ACCOUNT: &str = "main";
+pub(crate) const VAULT: &str = "customer-vault";
+pub(crate) const KEY: &str = "customer-key";
+const LOCATION: &str = "local";
+const SOFT_DELETE_DAYS: u32 = 90;
+
+/// The vault with its RSA-2048 key: soft delete and purge protection are set and stay so.
+pub(crate) async fn vault(control: &Control, engine: &VaultEngine) -> Result<ResourceId, StartError> {
+    let id = control.ensure_vault(VAULT, GROUP)?;
+    let settings = VaultSettings {
+        name: VAULT.to_owned(),
+        resource_id: id.to_string(),
+        tenant: control.tenant(),
+        soft_delete_days: SOFT_DELETE_DAYS,
+        purge_protection: true,
+    };
+    match engine.create_vault(settings).await {
+        Ok(()) | Err(VaultFault::VaultExists(_)) => {}
+        Err(fault) => return Err(fault.into()),
+    }
+    // Once something is sealed under it, a key that is missing was taken away, and is not made anew.
+    let in_use = control
+        .account(ACCOUNT)
+        .is_some_and(|account| account.anchor.is_some());
+    if !in_use
+        && matches!(
+            engine.key(VAULT, KEY, None).await,
+            Err(VaultFault::KeyNotFound(_))
+        )
+    {
+        match engine.create_key(VAULT, KEY, NewKey::of(KeySpec::Rsa2048)).await {
+            Ok(_) | Err(VaultFault::NameHeld(_)) => {}
+            Err(fault) => return Err(fault.into()),
+        }
+    }
+    Ok(id)
+}
+
+/// The account, who it is to the vault, and who administers both.
+pub(crate) struct Identities {
+    pub(crate) account: Account,
+    pub(crate) administrator_client: String,
+    pub(crate) administrator_secret: Zeroizing<String>,
+}
+
+/// Makes or finds them. `known_secret` is the administrator's, from the last start.
+pub(crate) fn identities(
+    control: &Control,
+    vault: &ResourceId,
+    known_secret: Option<&str>,
+) -> Result<Identities, StartError> {
+    let account = control.ensure_account(&NewAccount {
+        name: ACCOUNT.to_owned(),
+        resource_group: GROUP.to_owned(),
+        location: LOCATION.to_owned(),
+        encryption: Encryption {
+            vault_url: vault_url(VAULT),
+            key_name: KEY.to_owned(),
+            key_version: None,
+        },
+    })?;
+    let (administrator, renewed) = control.ensure_administrator(known_secret)?;
+    let here = account
+        .resource_id()
+        .parse()
+        .map_err(|_| StartError::Interrupted)?;
+    let group = format!("/subscriptions/{}/resourceGroups/{GROUP}", control.subscription());
+    let group = group.parse().map_err(|_| StartError::Interrupted)?;
+    for (principal, role, scope) in [
+        (
+            account.identity,
+            "Key Vault Crypto Service Encryption User",
+            vault,
+        ),
+        (administrator.object_id, "Owner", &group),
+        (administrator.object_id, "Key Vault Administrator", vault),
+        (
+            administrator.object_id,
+            "Cognitive Services OpenAI Contributor",
+            &here,
+        ),
+        (administrator.object_id, "Strongroom Export Operator", &here),
+    ] {
+        let role = BuiltInRole::by_name(role).ok_or(StartError::Interrupted)?;
+        control.ensure_assignment(principal, role, scope)?;
+    }
+    let secret = renewed.or_else(|| known_secret.map(|known| Zeroizing::new(known.to_owned())));
+    Ok(Identities {
+        account,
+        administrator_client: administrator.client_id.to_string(),
+        administrator_secret: secret.ok_or(StartError::Interrupted)?,
+    })
+}
+
+/// A deployment of a model under its own name, unless there is one of that name.
+pub(crate) fn deploy(control: &Control, model: &str, now: u64) -> Result<(), ControlError> {
+    if control
+        .account(ACCOUNT)
+        .is_some_and(|account| account.deployments.contains_key(model))
+    {
+        return Ok(());
+    }
+    let deployment = Deployment {
+        model: model.to_owned(),
+        created: now,
+        revocation: RevocationPolicy::Shutdown,
+    };
+    control.put_deployment(ACCOUNT, model, deployment).map(drop)
+}

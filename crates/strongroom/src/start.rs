@@ -1,0 +1,458 @@
+//! From settings to a running system, and back: the order in which the parts come up and go down.
+
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+use strongroom_azure::ResourceId;
+use strongroom_control::{Control, ControlError, TokenIssuer};
+use strongroom_journal::{Journal, JournalError, SigningKey};
+use strongroom_seal::{AccountId, Clock, KeyWrap};
+use strongroom_service::{JournalSink, Limits, Metrics, ServiceJournal, ServiceParts, follow};
+use strongroom_store::{OpenStoreError, PermitAuthority, Store, StoreConfig};
+use strongroom_vault::{
+    JournalAudit, KeyVaultClientError, OpenVaultError, RootKey, VaultEngine, VaultFault, VaultHostsError,
+    VaultRoutes,
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{self, Admin};
+use crate::clock::SystemClock;
+use crate::compose::{self, AccountAnchors, Callers, Engines};
+use crate::config::Settings;
+use crate::deployments::{self, AtStart, ModelError};
+use crate::env::Environment;
+use crate::first_start::{self, Identities};
+use crate::folder::{DataFolder, FolderError};
+use crate::health::{self, Stage};
+use crate::listen::{Ports, Routes};
+use crate::server::{LocalServer, OpenServer, ServerError};
+
+/// What the program takes from outside; tests bring their own.
+pub struct Outside {
+    /// The time, for leases, tokens, certificates.
+    pub clock: Arc<dyn Clock>,
+    /// Puts something before the client of the vault.
+    pub before_vault: BeforeVault,
+}
+
+/// See [`Outside::before_vault`].
+pub type BeforeVault = Box<dyn FnOnce(Arc<dyn KeyWrap>) -> Arc<dyn KeyWrap> + Send>;
+
+impl Default for Outside {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            before_vault: Box::new(|vault| vault),
+        }
+    }
+}
+
+/// Why an instance did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Data folder, certificates or ports.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The data folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The embedded vault cannot be opened.
+    #[error("the embedded vault: {0}")]
+    Vault(#[from] OpenVaultError),
+    /// The embedded vault refused its first vault or key.
+    #[error("the embedded vault: {0}")]
+    VaultFault(#[from] VaultFault),
+    /// The client of the vault cannot be set up.
+    #[error("the client of the vault: {0}")]
+    VaultClient(#[from] KeyVaultClientError),
+    /// The vault's domain is no domain.
+    #[error("the client of the vault: {0}")]
+    VaultHosts(#[from] VaultHostsError),
+    /// Identities and accounts cannot be opened.
+    #[error("the control plane: {0}")]
+    Control(#[from] ControlError),
+    /// The sealed store cannot be opened.
+    #[error("the sealed store: {0}")]
+    Store(#[from] OpenStoreError),
+    /// A journal cannot be opened.
+    #[error("a journal: {0}")]
+    Journal(#[from] JournalError),
+    /// A model cannot be set up.
+    #[error("a model: {0}")]
+    Model(#[from] ModelError),
+    /// A task of the start broke.
+    #[error("the start was interrupted")]
+    Interrupted,
+}
+
+/// A running instance.
+pub struct Running {
+    server: LocalServer,
+    store: Store,
+    permits: PermitAuthority,
+    account: AccountId,
+    engines: watch::Receiver<Arc<Engines>>,
+    environment: Environment,
+    folder: DataFolder,
+    stage: watch::Sender<Stage>,
+    stop: CancellationToken,
+    background: TaskTracker,
+}
+
+impl Running {
+    /// Brings everything up; when this returns, everything serves.
+    pub async fn start(settings: Settings, outside: Outside) -> Result<Self, StartError> {
+        let Outside { clock, before_vault } = outside;
+        let folder = settings.folder.clone();
+        let server = OpenServer::open(
+            &folder,
+            settings.https_port,
+            settings.http_port,
+            Arc::clone(&clock),
+        )
+        .await?;
+        let grounds = Grounds::prepare(&folder, &clock).await?;
+        let known = Environment::load(&folder).ok();
+        let known_secret = known.as_ref().and_then(|known| known.get("AZURE_CLIENT_SECRET"));
+        let identities = first_start::identities(&grounds.control, &grounds.vault_id, known_secret)?;
+
+        let ports = server.ports();
+        let issuer = grounds
+            .control
+            .issuer(&format!("https://localhost:{}", ports.https));
+        let identity_secret = issuer.admit_identity(identities.account.identity)?;
+        let client =
+            compose::vault_client(server.authority_pem(), ports, identity_secret, Arc::clone(&clock))?;
+        let mut config = StoreConfig::new(folder.service());
+        config.erase_within = settings.erase_within;
+        config.anchors = Some(Arc::new(AccountAnchors(grounds.control.clone())));
+        let (store, permits) = Store::open(config, before_vault(client), Arc::clone(&clock)).await?;
+
+        let at_start = deployments::at_start(&settings).await?;
+        let now = clock.now().wall.as_secs();
+        for model in &at_start.models {
+            first_start::deploy(&grounds.control, model, now)?;
+        }
+        let deployment = at_start
+            .models
+            .first()
+            .map_or(deployments::FALLBACK, String::as_str);
+        let environment = environment(&folder, ports, &grounds.control, &identities, deployment)?;
+
+        let parts = Parts {
+            settings,
+            clock,
+            issuer,
+            store,
+            permits,
+            at_start,
+        };
+        let running = Assembly {
+            folder,
+            server,
+            grounds,
+            identities,
+            environment,
+            parts,
+        }
+        .serve()?;
+        running.environment.save(&running.folder)?;
+        running.stage.send_replace(Stage::Ready);
+        Ok(running)
+    }
+
+    /// What clients need.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// The data folder.
+    pub fn folder(&self) -> &DataFolder {
+        &self.folder
+    }
+
+    /// The sealed store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The account that clients use if they name none.
+    pub fn account(&self) -> AccountId {
+        self.account
+    }
+
+    /// Makes permits: whoever holds the instance decides who may do what.
+    pub fn permits(&self) -> &PermitAuthority {
+        &self.permits
+    }
+
+    /// Lets requests in flight finish, ends the workers, writes what is queued, wipes the keys.
+    pub async fn stop(self) {
+        self.stage.send_replace(Stage::Stopping);
+        if !self.server.stop().await {
+            tracing::warn!("requests were still in flight when the time to finish was over");
+        }
+        let engines = Arc::clone(&self.engines.borrow());
+        deployments::stop(&engines).await;
+        self.store.close().await;
+        self.stop.cancel();
+        self.background.close();
+        self.background.wait().await;
+    }
+}
+
+/// The vault and the control plane, opened side by side: each may have to make an RSA key.
+struct Grounds {
+    control: Control,
+    engine: VaultEngine,
+    vault_id: ResourceId,
+    service_journal: Journal,
+    vault_journal: Journal,
+}
+
+impl Grounds {
+    async fn prepare(folder: &DataFolder, clock: &Arc<dyn Clock>) -> Result<Self, StartError> {
+        let open_control = {
+            let (folder, clock) = (folder.control(), Arc::clone(clock));
+            blocking(move || Ok(Control::open(&folder, clock)?))
+        };
+        let open_engine = {
+            let (folder, clock) = (folder.vault(), Arc::clone(clock));
+            blocking(move || {
+                let root = RootKey::File(folder.join("root-key"));
+                Ok(VaultEngine::open(&folder, root, clock)?)
+            })
+        };
+        let open_journals = {
+            let folder = folder.clone();
+            blocking(move || {
+                let service = journal(&folder, "service")?;
+                Ok((service, journal(&folder, "vault")?))
+            })
+        };
+        let (control, engine, (service_journal, vault_journal)) =
+            tokio::try_join!(open_control, open_engine, open_journals)?;
+        let vault_id = first_start::vault(&control, &engine).await?;
+        Ok(Self {
+            control,
+            engine,
+            vault_id,
+            service_journal,
+            vault_journal,
+        })
+    }
+}
+
+/// A journal lies beside the logs; the key that signs its checkpoints lies with the control plane's.
+fn journal(folder: &DataFolder, of: &str) -> Result<Journal, StartError> {
+    let key = folder.control().join(format!("{of}-journal-key"));
+    let key = SigningKey::load_or_create(&key, &format!("strongroom.localhost/{of}"))?;
+    Ok(Journal::open(&folder.logs().join(format!("{of}-journal")), key)?)
+}
+
+/// What the routes and the background are made of.
+struct Parts {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    issuer: TokenIssuer,
+    store: Store,
+    permits: PermitAuthority,
+    at_start: AtStart,
+}
+
+/// Everything opened; nothing serves yet.
+struct Assembly {
+    folder: DataFolder,
+    server: OpenServer,
+    grounds: Grounds,
+    identities: Identities,
+    environment: Environment,
+    parts: Parts,
+}
+
+impl Assembly {
+    fn serve(self) -> Result<Running, StartError> {
+        let Self {
+            folder,
+            server,
+            grounds,
+            identities,
+            environment,
+            parts,
+        } = self;
+        let Grounds {
+            control,
+            engine,
+            service_journal,
+            vault_journal,
+            ..
+        } = grounds;
+        let Parts {
+            settings,
+            clock,
+            issuer,
+            store,
+            permits,
+            at_start,
+        } = parts;
+        let account = identities.account.id;
+        let mut background = Background::default();
+
+        let (bindings, follow_accounts) =
+            compose::bindings(&control, settings.revocation_bound, settings.outage_grace);
+        store.bind(bindings.clone());
+        background.run(follow_accounts);
+        background.run(compose::push(engine.subscribe(), bindings.clone(), store.clone()));
+        let journal: Arc<dyn ServiceJournal> = Arc::new(JournalSink::new(service_journal));
+        background.run(follow(store.events(), Arc::clone(&journal)));
+
+        let (publish, engines) = watch::channel(Arc::new(at_start.engines));
+        let (deployments, follow_deployments) = compose::deployments(&control, engines.clone());
+        background.run(follow_deployments);
+        if let Some(upstream) = at_start.silent {
+            background.run(deployments::ask_again(
+                upstream,
+                publish,
+                deploy_later(&control, &clock),
+            ));
+        }
+
+        let mut registry = Registry::default();
+        let callers = Arc::new(Callers::new(&control, &issuer, account));
+        let now = Arc::clone(&clock);
+        let service = strongroom_service::router(ServiceParts {
+            store: store.clone(),
+            permits: permits.clone(),
+            authenticate: Arc::clone(&callers) as _,
+            deployments,
+            journal,
+            now: Arc::new(move || now.now().wall),
+            limits: Limits::default(),
+            metrics: Metrics::register(&mut registry),
+        });
+        let (stage, watched) = watch::channel(Stage::Starting);
+        let login = format!("https://localhost:{}", server.ports().https);
+        let routes = Routes {
+            vault: strongroom_vault::routes(VaultRoutes {
+                engine,
+                verifier: issuer.verifier(),
+                access: Arc::new(control),
+                audit: Arc::new(JournalAudit::new(vault_journal)),
+                login,
+                clock: Arc::clone(&clock),
+            }),
+            service,
+            control: issuer.routes(),
+            admin: admin::router(Admin {
+                store: store.clone(),
+                permits: permits.clone(),
+                account,
+                account_name: identities.account.name.as_str().into(),
+                bindings,
+                guard: callers,
+                clock,
+            }),
+            loopback: health::router(watched, registry).merge(issuer.identity_routes()),
+        };
+        let server = server.serve(&identities.account.name, routes)?;
+        let Background {
+            stop,
+            tasks: background,
+        } = background;
+        Ok(Running {
+            server,
+            store,
+            permits,
+            account,
+            engines,
+            environment,
+            folder,
+            stage,
+            stop,
+            background,
+        })
+    }
+}
+
+/// Tasks that end with the instance.
+#[derive(Default)]
+struct Background {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Background {
+    fn run(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = work => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+}
+
+fn deploy_later(control: &Control, clock: &Arc<dyn Clock>) -> impl Fn(&str) + Send + Sync + use<> {
+    let (control, clock) = (control.clone(), Arc::clone(clock));
+    move |model| {
+        if let Err(error) = first_start::deploy(&control, model, clock.now().wall.as_secs()) {
+            tracing::error!(%error, "a model of the upstream was not deployed");
+        }
+    }
+}
+
+fn environment(
+    folder: &DataFolder,
+    ports: Ports,
+    control: &Control,
+    identities: &Identities,
+    deployment: &str,
+) -> Result<Environment, StartError> {
+    let Ports { https, http } = ports;
+    let account = identities.account.name.as_str();
+    let [key, _] = control.account_keys(account).ok_or(StartError::Interrupted)?;
+    let authority = folder.authority_certificate().display().to_string();
+    let mut environment = Environment::default();
+    let mut set = |name, value: &str| environment.set(name, value);
+    set("OPENAI_BASE_URL", &format!("http://127.0.0.1:{http}/openai/v1"));
+    set("OPENAI_API_KEY", &key);
+    set(
+        "AZURE_OPENAI_ENDPOINT",
+        &format!("https://localhost:{https}/openai-accounts/{account}"),
+    );
+    set("AZURE_OPENAI_API_KEY", &key);
+    set("STRONGROOM_ACCOUNT", account);
+    set("STRONGROOM_RESOURCE_GROUP", &identities.account.resource_group);
+    set("STRONGROOM_VAULT", first_start::VAULT);
+    set(
+        "STRONGROOM_VAULT_URL",
+        &format!("{}:{https}", compose::vault_url(first_start::VAULT)),
+    );
+    set("STRONGROOM_KEY", first_start::KEY);
+    set("STRONGROOM_DEPLOYMENT", deployment);
+    set("AZURE_SUBSCRIPTION_ID", &control.subscription());
+    set("AZURE_TENANT_ID", &control.tenant());
+    set("AZURE_CLIENT_ID", &identities.administrator_client);
+    set("AZURE_CLIENT_SECRET", &identities.administrator_secret);
+    set("AZURE_AUTHORITY_HOST", &format!("https://localhost:{https}"));
+    set("ARM_ENDPOINT", &format!("https://localhost:{https}"));
+    for name in ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"] {
+        set(name, &authority);
+    }
+    set("HTTPS_PROXY", &format!("http://127.0.0.1:{http}"));
+    // Not `localhost`: clients read it as every name under it, and those need the proxy.
+    set("NO_PROXY", "127.0.0.1");
+    set("AZURE_CONFIG_DIR", &folder.azure_config().display().to_string());
+    Ok(environment)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
+) -> Result<T, StartError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| StartError::Interrupted)?
+}

@@ -1,0 +1,192 @@
+//! What `strongroom status` shows: one account's key, lease and sealed content, as JSON.
+
+use serde::{Deserialize, Serialize};
+use strongroom_seal::{AccountId, Clock};
+use strongroom_store::{Binding, KeyDenied, KeyState, KeyStatus, Store, StoreError};
+
+use crate::harden;
+
+/// Everything that `status` says. Commands and the administrator's route share it.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Status {
+    /// The account's name.
+    pub account: String,
+    /// Its id.
+    pub account_id: String,
+    /// The key it is bound to.
+    pub key: KeySummary,
+    /// What is sealed, by kind, branch version and key version.
+    pub sealed: Vec<SealedRow>,
+    /// Which key versions must stay enabled, and for what.
+    pub still_needed: Vec<NeededRow>,
+    /// Objects that left together with their key, ever.
+    pub exports: u64,
+    /// Objects deleted and not yet erased.
+    pub awaiting_erasure: u64,
+    /// Swap of the machine in bytes, where the system says.
+    pub swap_bytes: Option<u64>,
+}
+
+/// The key's side.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct KeySummary {
+    /// The name it is bound by.
+    pub bound: Option<String>,
+    /// The version in use.
+    pub version: Option<String>,
+    /// The branch version in use.
+    pub branch: Option<u32>,
+    /// held, idle, refused, gone, unreachable, throttled, ...
+    pub state: String,
+    /// Since when, in milliseconds since the Unix epoch.
+    pub since_ms: u64,
+    /// Age of the lease in milliseconds; only while it is held.
+    pub lease_age_ms: Option<u64>,
+    /// The vault's last answer, and when it came.
+    pub last_answer: Option<Answer>,
+    /// In milliseconds.
+    pub revocation_bound_ms: u64,
+    /// In milliseconds.
+    pub outage_grace_ms: u64,
+    /// What the account resource pins; nothing before the first use.
+    pub anchor: Option<Pin>,
+    /// Whether the key pages are locked in memory; unknown before the first lease.
+    pub locked_in_memory: Option<bool>,
+}
+
+/// The pinned check value of the oldest living branch version. Public.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Pin {
+    /// The branch version.
+    pub branch: u32,
+    /// Its check value, in hexadecimal.
+    pub check: String,
+}
+
+/// What the vault said last.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Answer {
+    /// yes, refused, gone, unreachable or throttled.
+    pub answer: String,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+}
+
+/// Sealed content of one kind under one branch version.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct SealedRow {
+    /// The kind.
+    pub kind: String,
+    /// The branch version.
+    pub branch: u32,
+    /// The versioned customer key.
+    pub key: Option<String>,
+    /// How many objects.
+    pub objects: u64,
+    /// Sealed bytes.
+    pub bytes: u64,
+}
+
+/// One key version on which something depends.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct NeededRow {
+    /// The versioned customer key.
+    pub key: String,
+    /// How many objects.
+    pub objects: u64,
+    /// Their sealed bytes.
+    pub bytes: u64,
+}
+
+/// Gathers the status of one account.
+pub(crate) async fn gather(
+    store: &Store,
+    clock: &dyn Clock,
+    name: &str,
+    account: AccountId,
+    binding: Option<&Binding>,
+) -> Result<Status, StoreError> {
+    let statistics = store.statistics().await?;
+    let needed = store.still_needed(account).await?;
+    let key = store.key_state(account).borrow().clone();
+    let own = statistics
+        .sealed
+        .into_iter()
+        .filter(|usage| usage.account == account);
+    Ok(Status {
+        account: name.to_owned(),
+        account_id: account.to_string(),
+        key: summary(&key, clock, binding),
+        sealed: own
+            .map(|usage| SealedRow {
+                kind: usage.kind,
+                branch: usage.branch.get(),
+                key: usage.key.map(|key| key.to_string()),
+                objects: usage.objects,
+                bytes: usage.bytes,
+            })
+            .collect(),
+        still_needed: needed
+            .into_iter()
+            .map(|need| NeededRow {
+                key: need.key.to_string(),
+                objects: need.objects,
+                bytes: need.bytes,
+            })
+            .collect(),
+        exports: statistics
+            .exports
+            .iter()
+            .filter(|(of, _)| *of == account)
+            .map(|(_, count)| count)
+            .sum(),
+        awaiting_erasure: statistics.awaiting_erasure,
+        swap_bytes: harden::swap_bytes(),
+    })
+}
+
+fn summary(key: &KeyStatus, clock: &dyn Clock, binding: Option<&Binding>) -> KeySummary {
+    KeySummary {
+        bound: binding.map(|binding| binding.key.to_string()),
+        version: key.key.as_ref().map(|key| key.version().to_owned()),
+        branch: key.branch.map(|branch| branch.get()),
+        state: match key.state {
+            KeyState::Idle => "idle",
+            KeyState::Held => "held",
+            KeyState::Denied(denied) => denied_name(denied),
+        }
+        .to_owned(),
+        since_ms: key.since_ms,
+        lease_age_ms: key.lease_age(clock.now()).map(milliseconds),
+        last_answer: key.last_answer.map(|last| Answer {
+            answer: last.denied.map_or("yes", denied_name).to_owned(),
+            at_ms: last.at_ms,
+        }),
+        revocation_bound_ms: milliseconds(
+            binding.map_or(key.revocation_bound, |bound| bound.revocation_bound),
+        ),
+        outage_grace_ms: milliseconds(binding.map_or(key.outage_grace, |bound| bound.outage_grace)),
+        anchor: binding.and_then(|binding| binding.anchor).map(|anchor| Pin {
+            branch: anchor.version.get(),
+            check: anchor.check.to_string(),
+        }),
+        locked_in_memory: (key.state == KeyState::Held).then_some(key.locked_in_memory),
+    }
+}
+
+fn denied_name(denied: KeyDenied) -> &'static str {
+    match denied {
+        KeyDenied::Refused => "refused",
+        KeyDenied::Gone => "gone",
+        KeyDenied::Unreachable { .. } => "unreachable",
+        KeyDenied::Throttled { .. } => "throttled",
+        KeyDenied::Mismatch => "mismatch",
+        KeyDenied::NotBound => "not bound",
+        KeyDenied::Storage => "storage failed",
+        KeyDenied::Closed => "closed",
+    }
+}
+
+fn milliseconds(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
