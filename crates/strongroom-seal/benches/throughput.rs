@@ -13,7 +13,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use strongroom_seal::{AccountId, BlobSealer, Context, ObjectKey, blob_layout, open_stream, seal_stream};
+use strongroom_seal::{
+    AccountId, BlobSealer, BranchKey, BranchVersion, Context, ObjectKey, Secret, blob_layout, open_stream,
+    seal_stream,
+};
 
 type Failure = Box<dyn Error>;
 
@@ -34,6 +37,7 @@ fn main() -> Result<(), Failure> {
         other if other.contains(&"--list") || other.contains(&"--test") => Ok(()),
         _ => {
             memory()?;
+            small()?;
             files()
         }
     }
@@ -217,6 +221,36 @@ fn twice(round: Round) -> Result<f64, Failure> {
             .collect()
     });
     Ok(rates.iter().sum())
+}
+
+// Small things: what one record costs.
+
+fn small() -> Result<(), Failure> {
+    let (context, content) = (context()?, [0x5a; 1024]);
+    let seed = Secret::random()?;
+    let branch = BranchKey::derive(&seed, context.account(), BranchVersion::FIRST)?;
+    let key = ObjectKey::generate()?;
+    let (record, wrapped) = (key.seal_record(&context, &content)?, branch.wrap(&context, &key)?);
+    each("seal_record_1_kib", || Ok(key.seal_record(&context, &content)?))?;
+    each("open_record_1_kib", || Ok(key.open_record(&context, &record)?))?;
+    each("wrap_fresh_object_key", || {
+        Ok(branch.wrap(&context, &ObjectKey::generate()?)?)
+    })?;
+    each("unwrap_object_key", || Ok(branch.unwrap(&context, &wrapped)?))
+}
+
+fn each<T>(name: &str, operation: impl Fn() -> Result<T, Failure>) -> Result<(), Failure> {
+    const TIMES: u32 = 20_000;
+    let start = now();
+    for _ in 0..TIMES {
+        black_box(operation()?);
+    }
+    let microseconds = start.elapsed().as_secs_f64() * 1e6 / f64::from(TIMES);
+    writeln!(
+        io::stdout(),
+        r#"{{"name":"{name}","value":{microseconds:.3},"unit":"µs"}}"#
+    )?;
+    Ok(())
 }
 
 // Files. Each direction runs in a process of its own, so that its peak memory can be read off.
