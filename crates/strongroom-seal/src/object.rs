@@ -11,8 +11,7 @@ use crate::export::TinkKeyset;
 use crate::limits::MAX_RECORD_LEN;
 use crate::secret::Secret;
 use crate::wrapped::check_head;
-use crate::xaes;
-use crate::xaes::{KEY_LEN, TAG_LEN, XNONCE_LEN};
+use crate::xaes::{self, KEY_LEN, TAG_LEN, XNONCE_LEN};
 
 const HEADER_LEN: usize = 5;
 /// Magic and format version.

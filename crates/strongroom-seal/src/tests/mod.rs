@@ -3,7 +3,9 @@
 mod vectors;
 
 use crate::page::LockedPage;
-use crate::{AccountId, BranchKey, BranchVersion, Secret};
+use crate::{
+    AccountId, BranchKey, BranchVersion, Context, ObjectKey, OpenError, RECORD_OVERHEAD, SealError, Secret,
+};
 
 #[test]
 fn a_locked_secret_lies_alone_on_its_page() {
@@ -25,5 +27,28 @@ fn branch_keys_are_made_even_where_no_more_memory_may_be_locked() {
     assert!(
         keys.windows(2)
             .all(|pair| pair[0].check_value() != pair[1].check_value())
+    );
+}
+
+#[test]
+fn a_branch_key_wraps_for_its_own_account_only() {
+    let account = |number| AccountId::from_uuid(uuid::Uuid::from_u128(number));
+    let branch = BranchKey::derive(&Secret::random().unwrap(), account(1), BranchVersion::FIRST).unwrap();
+    let foreign = Context::new(account(2), "file", "file-1", 0).unwrap();
+    let wrapped = branch.wrap(&foreign, &ObjectKey::generate().unwrap());
+    assert_eq!(wrapped.map(drop), Err(SealError::WrongAccount));
+}
+
+#[test]
+fn a_record_above_its_limit_is_neither_sealed_nor_opened() {
+    let context = Context::new(AccountId::from_uuid(uuid::Uuid::nil()), "file", "file-1", 0).unwrap();
+    let key = ObjectKey::generate().unwrap();
+    let plain = vec![0; crate::limits::MAX_RECORD_LEN + 1];
+    assert_eq!(key.seal_record(&context, &plain), Err(SealError::TooLarge));
+    let mut stored = b"SRrc\x01".to_vec();
+    stored.resize(RECORD_OVERHEAD + plain.len(), 0);
+    assert_eq!(
+        key.open_record(&context, &stored).map(drop),
+        Err(OpenError::TooLarge)
     );
 }
