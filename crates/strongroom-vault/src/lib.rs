@@ -3,6 +3,8 @@
 mod access;
 mod audit;
 mod client;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod engine;
 mod limits;
 mod routes;
