@@ -22,6 +22,8 @@ mod rotation;
 mod sealing;
 mod staging;
 mod store;
+#[cfg(test)]
+mod tests;
 
 // The public interface is:
 pub use config::StoreConfig;

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
+use futures::future::select_all;
 use strongroom_seal::{AccountId, BranchVersion, WrappedKey};
 use tracing::{info, warn};
 
 use crate::{
     error::{StorageFault, StoreError},
     event::StoreEvent,
-    keyring::{Guard, KeyDenied},
+    keyring::{Guard, KeyDenied, KeyState, KeyStatus},
     limits,
     records::{
         Change, Check, HeldKey, JobChange, JobPhase, JobRow, RECORD_PART, Receipt, Rejected, Rewrap,
@@ -24,21 +25,43 @@ use crate::{
 
 pub(super) async fn run(inner: Arc<Inner>) {
     loop {
+        let mut denied = Vec::new();
         match inner.records.jobs().await {
             Ok(jobs) => {
                 let now_ms = inner.now_ms();
                 let free = |job: &JobRow| job.state != JobPhase::Done && job.claimed_until_ms <= now_ms;
                 for job in jobs.into_iter().filter(free) {
-                    work(&inner, &job).await;
+                    if let Err(Stop::Denied(_)) = work(&inner, &job).await {
+                        denied.push(job.account);
+                    }
                 }
             }
             Err(fault) => warn!(%fault, "jobs were not looked for"),
         }
         tokio::select! {
             () = inner.job_added.notified() => {}
+            () = any_key_back(&inner, denied) => {}
             () = tokio::time::sleep(limits::JOB_POLL) => {}
         }
     }
+}
+
+/// Resolves once the key of one of these accounts may be used again; never if there are none.
+async fn any_key_back(inner: &Inner, denied: Vec<AccountId>) {
+    let waits = denied.into_iter().map(|account| {
+        let mut state = inner.keyring.key_state(account);
+        Box::pin(async move {
+            let back = |status: &KeyStatus| !matches!(status.state, KeyState::Denied(_));
+            if state.wait_for(back).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
+    });
+    let waits: Vec<_> = waits.collect();
+    if waits.is_empty() {
+        std::future::pending::<()>().await;
+    }
+    select_all(waits).await;
 }
 
 /// Why work on a job stopped before its end.
@@ -53,27 +76,25 @@ enum Stop {
     Fault(StorageFault),
 }
 
-async fn work(inner: &Inner, job: &JobRow) {
-    let Ok(mut run) = Run::claim(inner, job).await else {
-        return;
-    };
+async fn work(inner: &Inner, job: &JobRow) -> Result<(), Stop> {
+    let mut run = Run::claim(inner, job).await?;
     match run.through().await {
         Ok(version) => {
             info!(account = %job.account, %version, keys = run.done, "rekeyed");
-            let (account, keys, at_ms) = (job.account, run.done, inner.now_ms());
             inner.events.emit(StoreEvent::Rekeyed {
-                account,
+                account: job.account,
                 version,
-                keys,
-                at_ms,
+                keys: run.done,
+                at_ms: inner.now_ms(),
             });
+            Ok(())
         }
         Err(stop) => {
-            match stop {
+            match &stop {
                 Stop::Denied(denied) => {
                     info!(account = %job.account, %denied, "rekey waits for the customer key")
                 }
-                Stop::Overtaken => return,
+                Stop::Overtaken => info!(account = %job.account, "rekey was overtaken and is looked at anew"),
                 Stop::Damaged(keys) => {
                     warn!(account = %job.account, keys, "rekey cannot end: object keys do not open")
                 }
@@ -81,6 +102,7 @@ async fn work(inner: &Inner, job: &JobRow) {
             }
             // Lets go of the claim. If even that fails, the claim runs out by itself.
             drop(run.commit(Vec::new(), JobPhase::Paused).await);
+            Err(stop)
         }
     }
 }

@@ -23,6 +23,8 @@ use crate::{
     records::{BranchTable, Records},
 };
 
+#[cfg(test)]
+pub(crate) use folder::sweep;
 pub(crate) use keys::KeyMiss;
 
 /// Sealed records and blobs under leased keys. Cheap to clone.

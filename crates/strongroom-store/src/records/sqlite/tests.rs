@@ -143,15 +143,15 @@ async fn destroyed_keys_are_nowhere_in_database_or_log_once_erased() {
         dead,
         dice: Dice(2),
     };
-    for number in 0..1200 {
+    for number in 0..600 {
         churn.step(number).await;
-        if number % 500 == 499 {
+        if number % 250 == 249 {
             churn.rekey().await;
         }
     }
     let live: HashSet<_> = churn.live.values().map(nonce).collect();
     assert!(
-        churn.dead.len() > 500 && live.len() > 100,
+        churn.dead.len() > 250 && live.len() > 50,
         "{} {}",
         churn.dead.len(),
         live.len()

@@ -1,0 +1,220 @@
+//! Blobs.
+
+use std::fs;
+
+use bytes::Bytes;
+use strongroom_seal::{NoAnswer, blob_layout};
+
+use super::rig::{Rig, noise};
+use crate::{Action, Corruption, KeyDenied, StoreError};
+
+async fn rig() -> (tempfile::TempDir, Rig) {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::on_disk(folder.path()).await;
+    (folder, rig)
+}
+
+/// How many files there are under `blobs/`.
+fn files(folder: &tempfile::TempDir) -> usize {
+    let shelves = fs::read_dir(folder.path().join("blobs")).unwrap();
+    shelves
+        .map(|shelf| fs::read_dir(shelf.unwrap().path()).unwrap().count())
+        .sum()
+}
+
+/// Waits until there are so many.
+async fn until_files(folder: &tempfile::TempDir, count: usize) {
+    while files(folder) != count {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blobs_of_every_length_come_back_whole_and_in_ranges() {
+    let (folder, rig) = rig().await;
+    let full = blob_layout::FIRST_ROOM + blob_layout::ROOM;
+    let lengths = [
+        0,
+        1,
+        65_536,
+        65_537,
+        blob_layout::FIRST_ROOM,
+        blob_layout::FIRST_ROOM + 1,
+        full,
+        full + 77,
+    ];
+    for (number, length) in lengths.into_iter().enumerate() {
+        let (id, plain) = (format!("id-{number}"), noise(length));
+        let meta = rig.put_blob(&id, &plain).await.unwrap();
+        assert_eq!(meta.size_of(0), Some(length as u64));
+        assert_eq!(rig.read_blob(&id, None).await.unwrap(), plain);
+        for (from, to) in [
+            (0, 1),
+            (length / 2, length / 2 + 5),
+            (length.saturating_sub(1), length + 9),
+        ] {
+            let range = from as u64..to as u64;
+            let answer = rig.read_blob(&id, Some(range)).await;
+            match plain.get(from..to.min(length)) {
+                Some(expected) if !expected.is_empty() => assert_eq!(answer.unwrap(), expected),
+                _ => assert!(matches!(answer, Err(StoreError::OutOfRange { .. }))),
+            }
+        }
+    }
+    assert_eq!(files(&folder), 5, "only what is longer than 64 KiB has a file");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aborted_blob_leaves_nothing() {
+    let (folder, rig) = rig().await;
+    let mut writer = rig
+        .store
+        .stage(&rig.permit(Action::Write), "file", "a", 0)
+        .await
+        .unwrap();
+    writer.write(Bytes::from(noise(3_000_000))).await.unwrap();
+    assert_eq!(files(&folder), 1);
+    drop(writer);
+    until_files(&folder, 0).await;
+    let staged = rig.stage("a", 0, &noise(100_000)).await.unwrap();
+    assert_eq!(files(&folder), 1);
+    drop(staged);
+    until_files(&folder, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_put_that_is_refused_removes_its_blobs() {
+    let (folder, rig) = rig().await;
+    rig.put("a", b"x").await.unwrap();
+    assert!(matches!(
+        rig.put_blob("a", &noise(100_000)).await,
+        Err(StoreError::AlreadyExists)
+    ));
+    until_files(&folder, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_removes_the_file() {
+    let (folder, rig) = rig().await;
+    rig.put_blob("a", &noise(100_000)).await.unwrap();
+    rig.delete("a").await.unwrap();
+    until_files(&folder, 0).await;
+    assert!(matches!(
+        rig.read_blob("a", None).await,
+        Err(StoreError::NotFound)
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_no_record_names_are_swept_when_the_store_opens() {
+    let (folder, rig) = rig().await;
+    rig.put_blob("a", &noise(100_000)).await.unwrap();
+    let account = rig.account;
+    rig.store.close().await;
+    drop(rig);
+    let stray = "0123456789abcdef0123456789abcdef";
+    fs::create_dir_all(folder.path().join("blobs/01")).unwrap();
+    fs::write(folder.path().join("blobs/01").join(stray), b"stray").unwrap();
+    fs::write(folder.path().join("blobs/incoming").join(stray), b"stray").unwrap();
+    let rig = Rig::on_disk_as(folder.path(), account).await;
+    assert_eq!(files(&folder), 1);
+    assert_eq!(rig.read_blob("a", None).await.unwrap(), noise(100_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_stops_when_the_lease_ends() {
+    let (_folder, rig) = rig().await;
+    rig.put_blob("a", &noise(4_000_000)).await.unwrap();
+    let mut reader = rig
+        .store
+        .open_blob(&rig.permit(Action::Read), "file", "a", 0, None)
+        .await
+        .unwrap();
+    reader.next_chunk().await.unwrap().unwrap();
+    let ended = rig.store.lease(rig.account).await.unwrap().ended();
+    rig.vault.says(Some(NoAnswer::Gone));
+    rig.store.nudge(rig.account);
+    assert_eq!(ended.await, KeyDenied::Gone);
+    assert!(matches!(
+        reader.next_chunk().await,
+        Some(Err(StoreError::Key(KeyDenied::Gone)))
+    ));
+    assert!(reader.next_chunk().await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_stops_when_the_lease_ends() {
+    let (folder, rig) = rig().await;
+    let mut writer = rig
+        .store
+        .stage(&rig.permit(Action::Write), "file", "a", 0)
+        .await
+        .unwrap();
+    writer.write(Bytes::from(noise(2_000_000))).await.unwrap();
+    let staged = rig.stage("b", 0, b"small").await.unwrap();
+    let ended = rig.store.lease(rig.account).await.unwrap().ended();
+    rig.vault.says(Some(NoAnswer::Refused));
+    rig.store.nudge(rig.account);
+    ended.await;
+    let refused = writer.write(Bytes::from_static(b"more")).await;
+    assert!(matches!(refused, Err(StoreError::Key(KeyDenied::Refused))));
+    drop(writer);
+    until_files(&folder, 0).await;
+    let new = crate::NewObject {
+        blobs: vec![staged],
+        ..crate::NewObject::new("file", "b", b"x")
+    };
+    let refused = rig.store.put(&rig.permit(Action::Write), new).await;
+    assert!(matches!(refused, Err(StoreError::Key(KeyDenied::Refused))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_cut_or_swapped_does_not_open() {
+    let (folder, rig) = rig().await;
+    rig.put_blob("a", &noise(100_000)).await.unwrap();
+    let shelves = fs::read_dir(folder.path().join("blobs")).unwrap();
+    let mut entries = shelves.flat_map(|shelf| fs::read_dir(shelf.unwrap().path()).unwrap());
+    let path = entries.next().unwrap().unwrap().path();
+    let stored = fs::read(&path).unwrap();
+    fs::write(&path, &stored[..stored.len() - 1]).unwrap();
+    assert!(matches!(
+        rig.read_blob("a", None).await,
+        Err(StoreError::Corrupt(Corruption::Length))
+    ));
+    let mut flipped = stored.clone();
+    flipped[500] ^= 1;
+    fs::write(&path, flipped).unwrap();
+    assert!(matches!(
+        rig.read_blob("a", None).await,
+        Err(StoreError::Corrupt(Corruption::Sealed))
+    ));
+    fs::write(&path, stored).unwrap();
+    assert_eq!(rig.read_blob("a", None).await.unwrap(), noise(100_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_opens_without_the_store_and_is_counted() {
+    let (_folder, rig) = rig().await;
+    let plain = noise(70_000);
+    rig.put_blob("a", &plain).await.unwrap();
+    let mut events = rig.store.events();
+    let mut export = rig
+        .store
+        .export(&rig.permit(Action::Export), "file", "a", 0)
+        .await
+        .unwrap();
+    assert!(export.keyset_json.contains("AesGcmHkdfStreamingKey"));
+    assert!(!export.associated_data.is_empty());
+    let mut stored = Vec::new();
+    while let Some(piece) = export.stored.next_chunk().await {
+        stored.extend_from_slice(&piece.unwrap());
+    }
+    assert_eq!(stored.len() as u64, blob_layout::stored_len(70_000).unwrap());
+    assert_eq!(rig.store.statistics().await.unwrap().exports, [(rig.account, 1)]);
+    loop {
+        if let crate::StoreEvent::Exported { id, part, caller, .. } = events.recv().await.unwrap() {
+            assert_eq!((id.as_str(), part, caller.as_str()), ("a", Some(0), "tester"));
+            break;
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The store as a whole, over disk and memory, with a vault that answers on cue.
+
+mod blobs;
+mod crash;
+mod model;
+mod objects;
+mod rekey;
+mod rig;
+mod shredding;

@@ -1,0 +1,79 @@
+//! What is deleted is erased, in time, and told.
+
+use std::{collections::HashSet, time::Duration};
+
+use super::rig::{Rig, noise};
+use crate::{Action, NewObject, StoreEvent};
+
+async fn shredded(
+    events: &mut tokio::sync::broadcast::Receiver<StoreEvent>,
+    count: usize,
+) -> HashSet<String> {
+    let mut ids = HashSet::new();
+    while ids.len() < count {
+        if let StoreEvent::Shredded {
+            id,
+            deleted_ms,
+            at_ms,
+            ..
+        } = events.recv().await.unwrap()
+        {
+            assert!(deleted_ms <= at_ms);
+            ids.insert(id);
+        }
+    }
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_object_is_erased_and_then_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::on_disk(folder.path()).await;
+    let mut events = rig.store.events();
+    for id in ["a", "b"] {
+        rig.put_blob(id, &noise(1000)).await.unwrap();
+        rig.delete(id).await.unwrap();
+    }
+    assert_eq!(
+        shredded(&mut events, 2).await,
+        HashSet::from(["a".to_owned(), "b".to_owned()])
+    );
+    assert_eq!(
+        std::fs::metadata(folder.path().join("records.db-wal"))
+            .unwrap()
+            .len()
+            % 4152,
+        0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_life_deleted_is_told_of_by_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::on_disk(folder.path()).await;
+    rig.put("a", b"x").await.unwrap();
+    rig.delete("a").await.unwrap();
+    let account = rig.account;
+    rig.store.close().await;
+    drop(rig);
+    let rig = Rig::on_disk_as(folder.path(), account).await;
+    while rig.store.statistics().await.unwrap().awaiting_erasure > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_object_is_shredded_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::on_disk(folder.path()).await;
+    let mut events = rig.store.events();
+    let new = NewObject {
+        expires: Some(Duration::from_secs(9)),
+        ..NewObject::new("file", "a", b"x")
+    };
+    rig.store.put(&rig.permit(Action::Write), new).await.unwrap();
+    rig.put("b", b"stays").await.unwrap();
+    rig.clock.turn(Duration::from_secs(9));
+    assert_eq!(shredded(&mut events, 1).await, HashSet::from(["a".to_owned()]));
+    rig.get("b").await.unwrap();
+}

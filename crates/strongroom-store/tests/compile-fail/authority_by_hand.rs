@@ -1,0 +1,6 @@
+use strongroom_store::PermitAuthority;
+
+fn main() {
+    let _forged = PermitAuthority::new();
+    let _forged = PermitAuthority { _sole: () };
+}
