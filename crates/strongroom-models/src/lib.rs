@@ -5,10 +5,14 @@
 //! of its own, so that stopping it provably removes the opened weights from memory.
 
 mod built_in;
+mod clock;
 mod engine;
 mod limits;
+mod model;
+mod train;
 mod upstream;
 
 pub use built_in::{BuiltIn, BuiltInConfig, LoadError, ModelSource, REHEARSAL_MODEL, worker_main};
 pub use engine::{BoxFuture, BoxStream, ChunkStream, Engine, EngineError, ModelCard, Object};
+pub use train::{TrainError, train_rehearsal};
 pub use upstream::{ApiKey, Timeouts, Upstream, UpstreamConfig, UpstreamConfigError};
