@@ -146,7 +146,9 @@ fn check_edges(packages: &[Value], faults: &mut Vec<String>) {
         };
         for dependency in dependencies.filter(|d| text(d, "name").starts_with("strongroom")) {
             let used = text(dependency, "name");
-            if !allowed.iter().any(|a| a == used) && used != name {
+            // Tests script a vault and a clock, whose traits live in `seal`; that teaches the crate itself nothing.
+            let scripted = text(dependency, "kind") == "dev" && used == "strongroom-seal";
+            if !allowed.iter().any(|a| a == used) && used != name && !scripted {
                 faults.push(format!(
                     "{name} may not use {used}: see the edges in ARCHITECTURE.md"
                 ));
