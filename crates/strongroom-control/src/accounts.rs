@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use strongroom_azure::ResourceId;
-use strongroom_seal::{AccountId, BranchVersion, CheckValue};
+use strongroom_seal::{AccountId, BranchVersion, CheckValue, KeyName};
 use uuid::Uuid;
+
+use crate::error::ControlError;
 
 /// An account of the AI service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +27,6 @@ pub struct Account {
     pub identity: Uuid,
     /// The customer key.
     pub encryption: Encryption,
-    /// The key before, while seeds may still be wrapped under it.
-    pub retiring: Option<Encryption>,
     /// The pinned check value.
     pub anchor: Option<Anchor>,
     /// Whether account keys are refused and only tokens count.
@@ -73,6 +73,20 @@ pub struct Encryption {
     pub key_name: String,
     /// The version, or none to follow the latest.
     pub key_version: Option<String>,
+}
+
+impl Encryption {
+    /// Whether it names a key as a vault could have it.
+    pub(crate) fn check(&self) -> Result<(), ControlError> {
+        let named = KeyName::new(&self.vault_url, &self.key_name);
+        let versioned = named.and_then(|key| {
+            self.key_version
+                .as_deref()
+                .map(|v| key.with_version(v))
+                .transpose()
+        });
+        versioned.map(drop).map_err(ControlError::KeyName)
+    }
 }
 
 /// The check value of the account's oldest live branch version, pinned where the store cannot write by itself.

@@ -14,13 +14,14 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::account_keys::AccountKeys;
-use crate::accounts::{Account, Anchor, Deployment, Encryption, NewAccount};
+use crate::accounts::{Account, Anchor, Deployment, NewAccount};
 use crate::directory::{Principal, PrincipalKind, Tenant};
 use crate::documents::Documents;
 use crate::error::{AnchorFault, ControlError};
 use crate::files;
 use crate::issuer::TokenIssuer;
-use crate::limits::{ASSIGNMENTS, NAME, SECRET};
+use crate::limits::{ASSIGNMENTS, SECRET};
+use crate::names;
 use crate::roles::{self, ActionKind, Assignment, BuiltInRole};
 
 const OPENAI: &str = "Microsoft.CognitiveServices/accounts/OpenAI";
@@ -47,7 +48,7 @@ struct Shared {
 struct State {
     principals: Vec<Principal>,
     assignments: Vec<Assignment>,
-    vaults: Vec<String>,
+    vaults: Vec<ResourceId>,
 }
 
 /// What a caller's data actions amount to in the service.
@@ -68,11 +69,18 @@ impl Control {
     pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, ControlError> {
         files::make_folder(folder)?;
         let documents = Documents::open(&folder.join("control.db"))?;
-        let secret = files::load_or_create(&folder.join("secret"), random_secret)?;
+        // Until the tenant is on record, this is the first start, or one that a crash cut short.
+        let tenant = documents.all::<Tenant>("tenant")?.into_iter().next();
+        let first = tenant.is_none();
+        let kept = folder.join("secret");
+        let secret = files::load_or_create(&kept, first, random_secret)?;
+        if secret.len() != SECRET {
+            return Err(ControlError::Key { path: kept });
+        }
         let signing = folder.join("signing-key");
-        let der = files::load_or_create(&signing, new_signing_key)?;
+        let der = files::load_or_create(&signing, first, new_signing_key)?;
         let signer = Signer::from_pkcs8(&der).map_err(|_| ControlError::Key { path: signing })?;
-        let tenant = match documents.all::<Tenant>("tenant")?.into_iter().next() {
+        let tenant = match tenant {
             Some(tenant) => tenant,
             None => {
                 let tenant = Tenant::new();
@@ -83,7 +91,7 @@ impl Control {
         let state = State {
             principals: documents.all("principal")?,
             assignments: documents.all("assignment")?,
-            vaults: documents.all("vault")?,
+            vaults: vaults(&documents)?,
         };
         let accounts = watch::Sender::new(Arc::new(documents.all::<Account>("account")?));
         let (keys, signer, state) = (AccountKeys::new(&secret), Arc::new(signer), Mutex::new(state));
@@ -129,7 +137,10 @@ impl Control {
 
     /// The account of this name, made with a system-assigned identity if there is none.
     pub fn ensure_account(&self, new: &NewAccount) -> Result<Account, ControlError> {
-        check_name("account", &new.name)?;
+        names::host_label("account", &new.name)?;
+        names::label("resource group", &new.resource_group)?;
+        names::label("location", &new.location)?;
+        new.encryption.check()?;
         let _changing = self.changing();
         if let Some(account) = self.account(&new.name) {
             return Ok(account);
@@ -142,7 +153,6 @@ impl Control {
             location: new.location.clone(),
             identity: Uuid::nil(),
             encryption: new.encryption.clone(),
-            retiring: None,
             anchor: None,
             disable_local_auth: false,
             key_generations: [0, 0],
@@ -159,15 +169,6 @@ impl Control {
         Ok(account)
     }
 
-    /// Points an account to another key, or version. The one before is kept as retiring.
-    pub fn set_encryption(&self, name: &str, encryption: Encryption) -> Result<Account, ControlError> {
-        self.change_account(name, |account| {
-            if account.encryption != encryption {
-                account.retiring = Some(std::mem::replace(&mut account.encryption, encryption));
-            }
-        })
-    }
-
     /// Adds a deployment or replaces it.
     pub fn put_deployment(
         &self,
@@ -175,7 +176,7 @@ impl Control {
         name: &str,
         deployment: Deployment,
     ) -> Result<Account, ControlError> {
-        check_name("deployment", name)?;
+        names::deployment(name)?;
         self.change_account(account, |account| {
             account.deployments.insert(name.to_owned(), deployment);
         })
@@ -200,7 +201,9 @@ impl Control {
         if account.anchor == Some(to) {
             return Ok(());
         }
-        if account.anchor != from {
+        // Never back to a version that was dropped.
+        let forward = from.is_none_or(|from| from.version < to.version);
+        if account.anchor != from || !forward {
             return Err(AnchorFault::Moved);
         }
         account.anchor = Some(to);
@@ -227,7 +230,7 @@ impl Control {
 
     /// Registers a vault, so that roles can be assigned on it, and gives its id in Resource Manager.
     pub fn ensure_vault(&self, name: &str, resource_group: &str) -> Result<ResourceId, ControlError> {
-        check_name("vault", name)?;
+        names::host_label("vault", name)?;
         let subscription = self.shared.tenant.subscription;
         let id = format!(
             "/subscriptions/{subscription}/resourceGroups/{resource_group}/providers/Microsoft.KeyVault/vaults/{name}"
@@ -236,28 +239,20 @@ impl Control {
             what: "vault",
             name: name.to_owned(),
         })?;
-        let mut state = self.state();
-        let known = state
-            .vaults
-            .iter()
-            .find(|vault| vault_name(vault).eq_ignore_ascii_case(name))
-            .cloned();
-        match known {
-            Some(known) if known.eq_ignore_ascii_case(id.as_str()) => {}
-            Some(_) => {
-                return Err(ControlError::AlreadyExists {
-                    what: "vault",
-                    name: name.to_owned(),
-                });
-            }
+        let _changing = self.changing();
+        match self.vault_id(name) {
+            Some(known) if known == id => Ok(id),
+            Some(_) => Err(ControlError::AlreadyExists {
+                what: "vault",
+                name: name.to_owned(),
+            }),
             None => {
-                self.shared
-                    .documents
-                    .put("vault", &name.to_ascii_lowercase(), &id.as_str())?;
-                state.vaults.push(id.as_str().to_owned());
+                let kept = name.to_ascii_lowercase();
+                self.shared.documents.put("vault", &kept, &id.as_str())?;
+                self.state().vaults.push(id.clone());
+                Ok(id)
             }
         }
-        Ok(id)
     }
 
     /// The administrator application. If `known` is its secret, that stays; otherwise it gets a new one, which is returned.
@@ -265,6 +260,7 @@ impl Control {
         &self,
         known: Option<&str>,
     ) -> Result<(Principal, Option<Zeroizing<String>>), ControlError> {
+        let _changing = self.changing();
         let found = self
             .state()
             .principals
@@ -288,7 +284,7 @@ impl Control {
         role: &BuiltInRole,
         scope: &ResourceId,
     ) -> Result<Assignment, ControlError> {
-        let mut state = self.state();
+        let _changing = self.changing();
         let same = |known: &&Assignment| {
             let here = known
                 .scope
@@ -296,10 +292,17 @@ impl Control {
                 .is_ok_and(|known| known == *scope);
             known.principal == principal && known.role == role.id && here
         };
-        if let Some(known) = state.assignments.iter().find(same) {
-            return Ok(known.clone());
+        let (known, count) = {
+            let state = self.state();
+            (
+                state.assignments.iter().find(same).cloned(),
+                state.assignments.len(),
+            )
+        };
+        if let Some(known) = known {
+            return Ok(known);
         }
-        if state.assignments.len() >= ASSIGNMENTS {
+        if count >= ASSIGNMENTS {
             return Err(ControlError::TooManyAssignments);
         }
         let new = Assignment {
@@ -308,11 +311,21 @@ impl Control {
             role: role.id,
             scope: scope.as_str().to_owned(),
         };
-        self.shared
-            .documents
-            .put("assignment", &new.id.to_string(), &new)?;
-        state.assignments.push(new.clone());
+        let name = new.id.to_string();
+        self.shared.documents.put("assignment", &name, &new)?;
+        self.state().assignments.push(new.clone());
         Ok(new)
+    }
+
+    /// Runs `grant` once in the life of this control plane: what is granted at the first start and taken away later is not
+    /// granted again at the next one. A crash before the end runs it again.
+    pub fn grant_once<E: From<ControlError>>(&self, grant: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        let done: Vec<String> = self.shared.documents.all("milestone")?;
+        if done.iter().any(|milestone| milestone == "granted") {
+            return Ok(());
+        }
+        grant()?;
+        Ok(self.shared.documents.put("milestone", "granted", &"granted")?)
     }
 
     /// Whether a principal may do this here.
@@ -394,11 +407,21 @@ impl Control {
         Ok(())
     }
 
+    fn vault_id(&self, name: &str) -> Option<ResourceId> {
+        let state = self.state();
+        let named = |id: &&ResourceId| {
+            id.segment_after("vaults")
+                .is_some_and(|known| known.eq_ignore_ascii_case(name))
+        };
+        state.vaults.iter().find(named).cloned()
+    }
+
+    /// Keeps the principal, then shows it. The caller holds `changing`; whoever asks for permissions does not wait for the disk.
     fn put_principal(&self, principal: Principal) -> Result<(), ControlError> {
-        let mut state = self.state();
         self.shared
             .documents
             .put("principal", &principal.object_id.to_string(), &principal)?;
+        let mut state = self.state();
         state
             .principals
             .retain(|known| known.object_id != principal.object_id);
@@ -420,27 +443,14 @@ impl Control {
 
 impl Access for Control {
     fn may(&self, caller: &Caller, vault: &str, key: Option<&str>, action: KeyAction) -> Decision {
-        let known = self
-            .state()
-            .vaults
-            .iter()
-            .find(|known| vault_name(known).eq_ignore_ascii_case(vault))
-            .cloned();
-        let scope = known.and_then(|vault| vault.parse::<ResourceId>().ok());
-        let scope = match (scope, key) {
+        let scope = match (self.vault_id(vault), key) {
             (Some(vault), Some(key)) => vault.child(&format!("keys/{key}")).ok(),
             (scope, _) => scope,
         };
-        let same_tenant = caller.tenant == self.tenant();
         let granted = scope.is_some_and(|scope| {
-            same_tenant
-                && Self::may(
-                    self,
-                    &caller.object_id,
-                    &scope,
-                    ActionKind::Data,
-                    action.data_action(),
-                )
+            let action = action.data_action();
+            caller.tenant == self.tenant()
+                && Self::may(self, &caller.object_id, &scope, ActionKind::Data, action)
         });
         if granted {
             Decision::Allowed
@@ -450,21 +460,10 @@ impl Access for Control {
     }
 }
 
-fn vault_name(id: &str) -> &str {
-    id.rsplit('/').next().unwrap_or_default()
-}
-
-fn check_name(what: &'static str, name: &str) -> Result<(), ControlError> {
-    let fits = (2..=NAME).contains(&name.len());
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if fits && name.bytes().all(allowed) && name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-        Ok(())
-    } else {
-        Err(ControlError::BadName {
-            what,
-            name: name.to_owned(),
-        })
-    }
+/// The vaults on record. An id that no longer reads as one grants nothing.
+fn vaults(documents: &Documents) -> Result<Vec<ResourceId>, ControlError> {
+    let ids: Vec<String> = documents.all("vault")?;
+    Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
 }
 
 fn random_secret() -> Result<Zeroizing<Vec<u8>>, ControlError> {

@@ -22,13 +22,16 @@ pub enum ControlError {
         name: String,
     },
     /// The name has a character that it may not have, or is too long.
-    #[error("{name} is no name for a {what}: use 2 to 64 letters, digits and hyphens")]
+    #[error("{name} is no name for a {what}")]
     BadName {
         /// Its kind.
         what: &'static str,
         /// Its name.
         name: String,
     },
+    /// The customer key is not named as a vault could name it.
+    #[error("the customer key: {0}")]
+    KeyName(#[source] strongroom_seal::KeyIdError),
     /// There are as many role assignments as there may be.
     #[error("there are too many role assignments")]
     TooManyAssignments,
@@ -47,7 +50,7 @@ pub enum ControlError {
         known: i64,
     },
     /// A key or secret of the control plane could not be made or read.
-    #[error("{}: not a key of the control plane", path.display())]
+    #[error("{}: missing, not readable by its owner alone, or not a key of the control plane", path.display())]
     Key {
         /// The file.
         path: PathBuf,

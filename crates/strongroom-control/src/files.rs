@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -18,15 +18,24 @@ pub(crate) fn make_folder(path: &Path) -> Result<(), ControlError> {
         .map_err(at(path))
 }
 
-/// Reads the file; if there is none, writes what `make` gives, durably.
+/// Reads the file, which must be readable by its owner alone. If there is none and there may be none yet, writes what `make`
+/// gives, durably.
 pub(crate) fn load_or_create(
     path: &Path,
+    may_make: bool,
     make: impl FnOnce() -> Result<Zeroizing<Vec<u8>>, ControlError>,
 ) -> Result<Zeroizing<Vec<u8>>, ControlError> {
-    match fs::read(path) {
-        Ok(content) => return Ok(Zeroizing::new(content)),
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.permissions().mode() & 0o077 == 0 => {
+            return fs::read(path).map(Zeroizing::new).map_err(at(path));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && may_make => {}
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(path)(error)),
-        Err(_) => {}
+        _ => {
+            return Err(ControlError::Key {
+                path: path.to_owned(),
+            });
+        }
     }
     let content = make()?;
     // A crash in between leaves the old name without a file, never with half of one.

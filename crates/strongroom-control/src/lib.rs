@@ -12,6 +12,7 @@ mod error;
 mod files;
 mod issuer;
 mod limits;
+mod names;
 mod roles;
 
 // The public interface is:

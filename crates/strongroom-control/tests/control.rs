@@ -258,6 +258,58 @@ fn names_with_tricks_are_refused() {
     }
 }
 
+#[test]
+fn a_missing_short_or_open_secret_is_never_replaced() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().unwrap();
+    drop(open(folder.path()));
+    let secret = folder.path().join("control/secret");
+    let kept = std::fs::read(&secret).unwrap();
+    let refused = || {
+        let opened = Control::open(&folder.path().join("control"), Arc::new(StillClock));
+        assert!(matches!(opened.err(), Some(ControlError::Key { .. })));
+    };
+    std::fs::write(&secret, b"short").unwrap();
+    refused();
+    std::fs::write(&secret, &kept).unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o644)).unwrap();
+    refused();
+    std::fs::remove_file(&secret).unwrap();
+    refused();
+}
+
+#[test]
+fn an_anchor_never_goes_back() {
+    let folder = TempDir::new().unwrap();
+    let control = open(folder.path());
+    let id = account(&control).id;
+    let anchor = |version| Anchor {
+        version: BranchVersion::new(version),
+        check: CheckValue::from_bytes([1; 32]),
+    };
+    control.pin_anchor(id, None, anchor(2)).unwrap();
+    assert!(matches!(
+        control.pin_anchor(id, Some(anchor(2)), anchor(1)),
+        Err(AnchorFault::Moved)
+    ));
+}
+
+#[test]
+fn what_is_granted_at_the_first_start_is_not_granted_again() {
+    let folder = TempDir::new().unwrap();
+    let mut grants = 0;
+    for _ in 0..2 {
+        let control = open(folder.path());
+        control
+            .grant_once(|| {
+                grants += 1;
+                Ok::<_, ControlError>(())
+            })
+            .unwrap();
+    }
+    assert_eq!(grants, 1);
+}
+
 #[tokio::test]
 async fn an_application_gets_a_token_that_verifies() {
     let folder = TempDir::new().unwrap();

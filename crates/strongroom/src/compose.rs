@@ -107,10 +107,7 @@ fn binding(account: &Account, revocation_bound: Duration, outage_grace: Duration
         account: account.id,
         key: key(&encryption.vault_url, &encryption.key_name)?,
         version: encryption.key_version.clone(),
-        retiring: account
-            .retiring
-            .as_ref()
-            .and_then(|old| key(&old.vault_url, &old.key_name)),
+        retiring: None,
         anchor: account.anchor.map(|anchor| Anchor {
             version: anchor.version,
             check: anchor.check,

@@ -79,24 +79,27 @@ pub(crate) fn identities(
         .map_err(|_| StartError::Interrupted)?;
     let group = format!("/subscriptions/{}/resourceGroups/{GROUP}", control.subscription());
     let group = group.parse().map_err(|_| StartError::Interrupted)?;
-    for (principal, role, scope) in [
-        (
-            account.identity,
-            "Key Vault Crypto Service Encryption User",
-            vault,
-        ),
-        (administrator.object_id, "Owner", &group),
-        (administrator.object_id, "Key Vault Administrator", vault),
-        (
-            administrator.object_id,
-            "Cognitive Services OpenAI Contributor",
-            &here,
-        ),
-        (administrator.object_id, "Strongroom Export Operator", &here),
-    ] {
-        let role = BuiltInRole::by_name(role).ok_or(StartError::Interrupted)?;
-        control.ensure_assignment(principal, role, scope)?;
-    }
+    control.grant_once(|| {
+        for (principal, role, scope) in [
+            (
+                account.identity,
+                "Key Vault Crypto Service Encryption User",
+                vault,
+            ),
+            (administrator.object_id, "Owner", &group),
+            (administrator.object_id, "Key Vault Administrator", vault),
+            (
+                administrator.object_id,
+                "Cognitive Services OpenAI Contributor",
+                &here,
+            ),
+            (administrator.object_id, "Strongroom Export Operator", &here),
+        ] {
+            let role = BuiltInRole::by_name(role).ok_or(StartError::Interrupted)?;
+            control.ensure_assignment(principal, role, scope)?;
+        }
+        Ok::<_, StartError>(())
+    })?;
     let secret = renewed.or_else(|| known_secret.map(|known| Zeroizing::new(known.to_owned())));
     Ok(Identities {
         account,
