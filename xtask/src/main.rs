@@ -20,6 +20,8 @@ usage: cargo xtask <command>
   clients       the official clients against a running `strongroom up` (makes its own virtual environment)
   fuzz [SECS]   each fuzz target for SECS seconds (default 5)
   vectors       writes the test vectors anew
+  train-rehearsal
+                trains the rehearsal model anew from its corpus (minutes on one core)
   bench-report  runs the benches in release and writes docs/performance.md
 ";
 
@@ -33,6 +35,15 @@ fn main() -> ExitCode {
         "clients" => clients::run(),
         "fuzz" => fuzz::run(arguments.next().as_deref().unwrap_or("5")),
         "vectors" => vectors::write(),
+        "train-rehearsal" => run::cargo(&[
+            "run",
+            "--release",
+            "--locked",
+            "-p",
+            "strongroom-models",
+            "--example",
+            "train_rehearsal",
+        ]),
         "bench-report" => bench::report(),
         _ => Err(USAGE.to_owned()),
     };

@@ -270,3 +270,29 @@ impl Random {
         Ok(Var::from_vec(entries, (rows, columns), &Device::Cpu)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::load::{Model, ModelFiles};
+
+    #[test]
+    fn training_is_repeatable_lowers_the_loss_and_makes_a_folder_that_loads() {
+        let text =
+            "@ Be brief.\n? What is a lease? | Explain leases\n! The right to use a key for a while.\n";
+        let train = || {
+            let folder = tempfile::tempdir().expect("folder");
+            let mut losses = Vec::new();
+            train_rehearsal(text, 3, folder.path(), &mut |_, loss| losses.push(loss)).expect("trained");
+            (folder, losses)
+        };
+        let ((one, losses), (other, _)) = (train(), train());
+        assert!(losses[2] < losses[0], "{losses:?}");
+        for file in ["config.json", "tokenizer.json", "model.safetensors"] {
+            let read = |folder: &Path| std::fs::read(folder.join(file)).expect("file");
+            assert_eq!(read(one.path()), read(other.path()), "{file}");
+        }
+        let model = Model::from_files(ModelFiles::in_folder(one.path()).expect("files")).expect("model");
+        assert!(model.ends_with(model.tokens.marker("<|im_end|>").expect("marker")));
+    }
+}

@@ -5,8 +5,6 @@ mod chunks;
 mod config;
 mod link;
 mod sse;
-#[cfg(test)]
-mod tests;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -158,3 +156,6 @@ fn cards(list: &Object) -> Result<Vec<ModelCard>, EngineError> {
         .collect::<Option<_>>()
         .ok_or(EngineError::Protocol)
 }
+
+#[cfg(test)]
+mod tests;
