@@ -32,7 +32,7 @@ const README_LINES: usize = 220;
 const INLINE_TEST_LINES: usize = 150;
 
 /// Places in shipped code that look at secret bytes. Whoever changes this number says why in the commit.
-const EXPOSURES: usize = 0;
+const EXPOSURES: usize = 11;
 
 /// Cargo features that shipped crates may have. None of them changes what is sealed.
 const FEATURES: &[&str] = &["conformance", "default"];
@@ -101,11 +101,17 @@ impl Source {
         !self.is_test() && name.starts_with("crates/") && !name.starts_with("crates/strongroom-testkit/")
     }
 
-    /// The lines before the inline test module.
+    /// The lines that are compiled into the product: those before the inline test module.
     fn production(&self) -> impl Iterator<Item = &str> {
-        self.text
-            .lines()
-            .take_while(|line| !line.starts_with("#[cfg(test)]"))
+        let lines: Vec<&str> = self.text.lines().collect();
+        let tests = lines
+            .windows(2)
+            .position(|pair| pair == ["#[cfg(test)]", "mod tests {"]);
+        let end = tests.unwrap_or(lines.len());
+        lines
+            .into_iter()
+            .take(end)
+            .filter(|line| !matches!(*line, "#[cfg(test)]" | "mod tests;"))
     }
 }
 
@@ -232,7 +238,7 @@ fn check_sizes(sources: &[Source], faults: &mut Vec<String>) {
         if source.name().starts_with("crates/strongroom-seal/src/") && !source.is_test() {
             seal += production;
         }
-        if source.is_shipped() && lines - production > INLINE_TEST_LINES {
+        if source.is_shipped() && lines.saturating_sub(production) > INLINE_TEST_LINES {
             faults.push(format!(
                 "{}: {} lines of inline tests belong in a file of their own",
                 source.name(),
