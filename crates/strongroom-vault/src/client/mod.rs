@@ -76,6 +76,9 @@ pub enum KeyVaultClientError {
 }
 
 /// Asks a Key Vault to wrap and unwrap seeds. One connection pool and one client a vault are kept.
+///
+/// Requests and answers that hold a seed live in memory of ours that is wiped. Not wiped, because not ours, are the buffers of
+/// the HTTP and TLS libraries that such bytes pass through, and the copies of tokens that the official clients keep.
 pub struct KeyVaultClient {
     config: KeyVaultClientConfig,
     http: reqwest::Client,

@@ -28,6 +28,9 @@ impl Connections {
     pub(crate) fn client(&self, deadline: std::time::Duration) -> Result<reqwest::Client, reqwest::Error> {
         let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
+            // One call a connection at a time: a call that times out takes its connection with it, where a shared HTTP/2
+            // connection to a machine that has vanished would fail call after call.
+            .http1_only()
             .connect_timeout(CONNECT_TIMEOUT.min(deadline))
             .timeout(deadline);
         if let Some(roots) = &self.trusted_roots {

@@ -77,6 +77,9 @@ impl VaultEngine {
     /// Opens the vaults in `folder`, making it if it is not there.
     pub fn open(folder: &Path, root: RootKey, clock: Arc<dyn Clock>) -> Result<Self, OpenVaultError> {
         std::fs::create_dir_all(folder)?;
+        if let Some(above) = folder.parent().filter(|above| above.is_dir()) {
+            File::open(above)?.sync_all()?;
+        }
         std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700))?;
         let lock = lock(&folder.join("lock"))?;
         let database = Database::open(&folder.join("vault.db")).map_err(open_failed)?;
@@ -101,11 +104,7 @@ impl VaultEngine {
             vaults: RwLock::new(vaults),
             _lock: lock,
         };
-        let now = inner.now();
-        inner
-            .database
-            .write(|transaction| rows::sweep(transaction, now))
-            .map_err(open_failed)?;
+        inner.sweep().map_err(open_failed)?;
         Ok(Self {
             inner: Arc::new(inner),
             turns: Arc::new(Semaphore::new(CONCURRENT_OPERATIONS)),
@@ -116,6 +115,11 @@ impl VaultEngine {
     /// Every change to a key from now on. A hint to ask again, not an answer.
     pub fn subscribe(&self) -> broadcast::Receiver<KeyChanged> {
         self.inner.changes.subscribe()
+    }
+
+    /// Destroys deleted keys whose time has come. To be called now and then; how many there were is answered.
+    pub async fn maintain(&self) -> Result<usize, VaultFault> {
+        self.work(Inner::sweep).await
     }
 
     /// Makes a vault.
@@ -259,6 +263,16 @@ impl VaultEngine {
 impl Inner {
     fn now(&self) -> u64 {
         self.clock.now().wall.as_secs()
+    }
+
+    fn sweep(&self) -> Result<usize, VaultFault> {
+        let now = self.now();
+        let destroyed = self.database.write(|transaction| rows::sweep(transaction, now))?;
+        if destroyed > 0 {
+            self.safe.close_all();
+            self.database.forget_log()?;
+        }
+        Ok(destroyed)
     }
 
     fn announce(&self, key: &KeyPath, version: Option<&str>) {

@@ -318,6 +318,43 @@ async fn a_deleted_key_is_destroyed_once_its_days_have_passed() {
 }
 
 #[tokio::test]
+async fn maintenance_destroys_what_is_due_and_leaves_no_trace_of_it_in_the_log() {
+    let bench = bench(true).await;
+    let made = bench.create("cmk").await;
+    bench.create("kept").await;
+    bench.engine.delete_key(VAULT, "cmk").await.unwrap();
+    assert_eq!(bench.engine.maintain().await.unwrap(), 0);
+    bench.clock.advance(DAY * 90);
+    assert_eq!(bench.engine.maintain().await.unwrap(), 1);
+    for file in ["vault.db", "vault.db-wal"] {
+        let bytes = std::fs::read(bench.folder.path().join("vault").join(file)).unwrap();
+        assert!(!contains(&bytes, &made.public.modulus), "{file}");
+    }
+    bench.wrap("kept", None).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_when_the_process_is_killed_right_after() {
+    let bench = bench(true).await;
+    let mut acknowledged = vec![bench.create("cmk").await];
+    acknowledged.push(bench.engine.rotate_key(VAULT, "cmk").await.unwrap());
+    let off = KeyChange {
+        enabled: Some(false),
+        ..KeyChange::default()
+    };
+    acknowledged.push(bench.change("cmk", off).await);
+    // A killed process leaves its files as they are at that moment; so does a copy of them while the engine runs.
+    let after = tempfile::tempdir().unwrap();
+    std::fs::create_dir(after.path().join("vault")).unwrap();
+    for file in ["root.key", "vault/vault.db", "vault/vault.db-wal"] {
+        std::fs::copy(bench.folder.path().join(file), after.path().join(file)).unwrap();
+    }
+    let engine = open(after.path(), &bench.clock).unwrap();
+    let versions = engine.list_versions(VAULT, "cmk", all()).await.unwrap().rows;
+    assert_eq!(versions, [acknowledged[0].clone(), acknowledged[2].clone()]);
+}
+
+#[tokio::test]
 async fn lists_come_in_pages_without_gaps_or_repeats() {
     let bench = bench(true).await;
     for name in ["c", "a", "e", "B", "d"] {
