@@ -2,6 +2,7 @@
 
 mod toy;
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use self::toy::{Manner, SECRET, Toy};
@@ -412,4 +413,23 @@ fn bodies_are_what_the_official_client_would_send() {
     assert_eq!(&body[..], br#"{"alg":"RSA-OAEP-256","value":"-_8"}"#);
     assert_eq!(bit_length(&[0, 0x80, 0]), 16);
     assert_eq!(bit_length(&[]), 0);
+}
+
+proptest! {
+    #[test]
+    fn any_answer_is_read_without_harm_and_none_about_another_key_counts(
+        body in proptest::collection::vec(any::<u8>(), 0..120),
+        name in "[0-9A-Za-z-]{1,12}",
+        version in "[0-9a-f]{1,32}",
+    ) {
+        let asked = KeyId::parse("https://kv1.vault.localhost/keys/cmk/00").unwrap();
+        prop_assert!(OperationAnswer::read(&asked, &body).is_err());
+        prop_assert!(read_description(asked.key_name(), None, &body).is_err());
+        let kid = format!("https://kv1.vault.localhost/keys/{name}/{version}");
+        let body = json!({"kid": kid, "value": "AA"}).to_string();
+        let same = name.eq_ignore_ascii_case("cmk") && version == "00";
+        prop_assert_eq!(OperationAnswer::read(&asked, body.as_bytes()).is_ok(), same);
+        let asked = KeyId::parse(&kid).unwrap();
+        prop_assert!(OperationAnswer::read(&asked, body.as_bytes()).is_ok());
+    }
 }
