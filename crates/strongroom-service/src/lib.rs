@@ -26,6 +26,8 @@ mod responses;
 mod routes;
 mod service;
 mod sse;
+#[cfg(test)]
+mod tests;
 
 // The public interface is:
 pub use auth::{AuthDenied, Authenticate, Caller, Credential, Rights};

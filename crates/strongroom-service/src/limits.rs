@@ -41,6 +41,8 @@ pub(crate) const UPLOAD_TIME: Duration = Duration::from_secs(6 * 3600);
 pub(crate) const MULTIPART_OVERHEAD: u64 = 64 * 1024;
 /// Parts of one multipart form.
 pub(crate) const MULTIPART_PARTS: usize = 16;
+/// The head of one part of a form.
+pub(crate) const PART_HEAD_BYTES: usize = 4096;
 /// The longest value of a form field that is not the file.
 pub(crate) const FORM_FIELD_BYTES: usize = 4096;
 /// The longest multipart boundary (RFC 2046).

@@ -144,7 +144,7 @@ impl<S: Stream<Item = Result<Bytes, BodyFault>> + Unpin> Multipart<S> {
             return Ok(false);
         }
         // Padding between the delimiter and the end of its line.
-        for _ in 0..limits::FORM_FIELD_BYTES {
+        for _ in 0..limits::PART_HEAD_BYTES {
             self.read_at_least(2).await?;
             if self.unread.starts_with(b"\r\n") {
                 // The line break stays: a head without lines is a break of its own.
@@ -160,13 +160,14 @@ impl<S: Stream<Item = Result<Bytes, BodyFault>> + Unpin> Multipart<S> {
 
     async fn take_head(&mut self) -> Result<PartHead, FormFault> {
         loop {
-            if let Some(end) = memchr::memmem::find(&self.unread, b"\r\n\r\n") {
+            let end = memchr::memmem::find(&self.unread, b"\r\n\r\n");
+            if end.unwrap_or(self.unread.len()) > limits::PART_HEAD_BYTES {
+                return Err(FormFault::Head);
+            }
+            if let Some(end) = end {
                 let head = self.unread.split_to(end);
                 self.unread.advance(4);
                 return parse_head(&head);
-            }
-            if self.unread.len() > limits::FORM_FIELD_BYTES {
-                return Err(FormFault::Head);
             }
             self.read_more().await?;
         }

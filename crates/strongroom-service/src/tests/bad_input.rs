@@ -1,0 +1,591 @@
+//! Bad input: each case answered in the API's own error shape, and nothing lost.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::rig::{FORM, Rig, form, said};
+use crate::Limits;
+use crate::limits;
+
+const CHAT: &str = "/openai/v1/chat/completions";
+const RESPONSES: &str = "/openai/v1/responses";
+const EMBEDDINGS: &str = "/openai/v1/embeddings";
+
+fn err(status: u16, code: &str, param: Option<&str>) -> (u16, String, Option<String>) {
+    (status, code.to_owned(), param.map(str::to_owned))
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_a_json_object_is_refused_wherever_json_is_read() {
+    let rig = Rig::new().await;
+    let deep = "[".repeat(10_000);
+    let deep_object = format!("{}1{}", "{\"a\":".repeat(10_000), "}".repeat(10_000));
+    let bodies: [&[u8]; 9] = [
+        b"",
+        b"{",
+        b"nonsense",
+        b"[]",
+        b"\"text\"",
+        b"{\"model\":\"tiny\"} trailing",
+        b"{\"model\":\"\xff\xfe\"}",
+        deep.as_bytes(),
+        deep_object.as_bytes(),
+    ];
+    for path in [CHAT, RESPONSES, EMBEDDINGS] {
+        for body in bodies {
+            let answer = rig.post_bytes(path, body.to_vec()).await;
+            assert_eq!(
+                answer.error(),
+                err(400, "invalid_json", None),
+                "{path}: {:.20?}",
+                body
+            );
+        }
+    }
+    assert!(
+        rig.post_bytes(CHAT, deep_object)
+            .await
+            .text()
+            .contains("nested too deeply")
+    );
+    assert!(
+        rig.post_bytes(CHAT, b"{\"a\":\"\xff\"}".to_vec())
+            .await
+            .text()
+            .contains("not UTF-8")
+    );
+}
+
+#[tokio::test]
+async fn a_body_larger_than_the_limit_is_refused_announced_or_not() {
+    let rig = Rig::with(Limits {
+        json_bytes: 1000,
+        ..Limits::default()
+    })
+    .await;
+    let long = json!({ "model": "tiny", "messages": [], "pad": "x".repeat(2000) }).to_string();
+    assert_eq!(
+        rig.post_bytes(CHAT, long.clone()).await.error(),
+        err(413, "request_too_large", None)
+    );
+    let pieces = vec![
+        Ok::<_, std::io::Error>(Bytes::from(long.clone())),
+        Ok(Bytes::from(long)),
+    ];
+    let body = Body::from_stream(futures::stream::iter(pieces));
+    let answer = said(rig.send(Method::POST, CHAT, body, &[]).await).await;
+    assert_eq!(answer.error(), err(413, "request_too_large", None));
+    assert_eq!(answer.header("connection"), "close");
+}
+
+#[tokio::test]
+async fn another_content_type_is_refused() {
+    let rig = Rig::new().await;
+    for kind in ["text/plain", "application/x-www-form-urlencoded", FORM] {
+        let answer = said(
+            rig.send(Method::POST, CHAT, "{}".into(), &[("content-type", kind)])
+                .await,
+        )
+        .await;
+        assert_eq!(
+            answer.error(),
+            err(415, "unsupported_content_type", None),
+            "{kind}"
+        );
+    }
+    for kind in ["application/json", "text/plain; boundary=x"] {
+        let answer = said(
+            rig.send(
+                Method::POST,
+                "/openai/v1/files",
+                "{}".into(),
+                &[("content-type", kind)],
+            )
+            .await,
+        )
+        .await;
+        assert_eq!(
+            answer.error(),
+            err(415, "unsupported_content_type", None),
+            "{kind}"
+        );
+    }
+    let answer = said(rig.send(Method::POST, "/openai/v1/files", "".into(), &[]).await).await;
+    assert_eq!(answer.error().0, 415);
+}
+
+#[tokio::test]
+async fn a_wrong_type_or_value_names_its_parameter() {
+    let rig = Rig::new().await;
+    let user = json!([{ "role": "user", "content": "hi" }]);
+    let chat = |name: &str, value: Value| {
+        (
+            CHAT,
+            json!({ "model": "tiny", "messages": user }),
+            name.to_owned(),
+            value,
+        )
+    };
+    let response = |name: &str, value: Value| {
+        (
+            RESPONSES,
+            json!({ "model": "tiny", "input": "x" }),
+            name.to_owned(),
+            value,
+        )
+    };
+    let embedding = |name: &str, value: Value| {
+        (
+            EMBEDDINGS,
+            json!({ "model": "tiny", "input": "x" }),
+            name.to_owned(),
+            value,
+        )
+    };
+    let pairs: serde_json::Map<_, _> = (0..17).map(|number| (number.to_string(), json!("x"))).collect();
+    let cases = [
+        (chat("model", json!(5)), "invalid_type", "model"),
+        (chat("model", Value::Null), "missing_required_parameter", "model"),
+        (chat("model", json!("")), "missing_required_parameter", "model"),
+        (chat("messages", json!("hi")), "invalid_type", "messages"),
+        (
+            chat("messages", Value::Null),
+            "missing_required_parameter",
+            "messages",
+        ),
+        (chat("messages", json!([])), "empty_array", "messages"),
+        (chat("messages", json!([5])), "invalid_type", "messages[0]"),
+        (
+            chat("messages", json!([{ "content": "x" }])),
+            "missing_required_parameter",
+            "messages[0].role",
+        ),
+        (
+            chat("messages", json!([{ "role": 1 }])),
+            "invalid_type",
+            "messages[0].role",
+        ),
+        (
+            chat("messages", json!([{ "role": "user", "content": 7 }])),
+            "invalid_type",
+            "messages[0].content",
+        ),
+        (chat("stream", json!("yes")), "invalid_type", "stream"),
+        (
+            chat("stream_options", json!({ "include_usage": true })),
+            "invalid_value",
+            "stream_options",
+        ),
+        (chat("metadata", json!([])), "invalid_type", "metadata"),
+        (
+            response("input", Value::Null),
+            "missing_required_parameter",
+            "input",
+        ),
+        (response("input", json!(5)), "invalid_type", "input"),
+        (response("input", json!([])), "invalid_value", "input"),
+        (
+            response("input", json!([{ "role": "king", "content": "x" }])),
+            "invalid_value",
+            "input[0].role",
+        ),
+        (
+            response("input", json!([{ "role": "user" }])),
+            "missing_required_parameter",
+            "input[0].content",
+        ),
+        (
+            response("input", json!([{ "type": "item_reference", "id": "x" }])),
+            "unsupported_value",
+            "input[0].type",
+        ),
+        (
+            response(
+                "input",
+                json!([{ "role": "user", "content": [{ "type": "input_file" }] }]),
+            ),
+            "unsupported_value",
+            "input[0].content",
+        ),
+        (
+            response(
+                "input",
+                json!([{ "type": "function_call_output", "output": "x" }]),
+            ),
+            "invalid_value",
+            "input[0].call_id",
+        ),
+        (response("temperature", json!(3)), "invalid_value", "temperature"),
+        (
+            response("temperature", json!("hot")),
+            "invalid_type",
+            "temperature",
+        ),
+        (
+            response("max_output_tokens", json!(0)),
+            "invalid_value",
+            "max_output_tokens",
+        ),
+        (
+            response("max_output_tokens", json!(1.5)),
+            "invalid_type",
+            "max_output_tokens",
+        ),
+        (
+            response("instructions", json!({})),
+            "invalid_type",
+            "instructions",
+        ),
+        (
+            response("metadata", Value::Object(pairs)),
+            "object_above_max_properties",
+            "metadata",
+        ),
+        (
+            response("metadata", json!({ "k".repeat(65): "v" })),
+            "string_above_max_length",
+            "metadata",
+        ),
+        (
+            response("metadata", json!({ "k": "v".repeat(513) })),
+            "string_above_max_length",
+            "metadata",
+        ),
+        (
+            response("metadata", json!({ "k": 1 })),
+            "invalid_type",
+            "metadata",
+        ),
+        (
+            response("background", json!(true)),
+            "unsupported_parameter",
+            "background",
+        ),
+        (
+            response("conversation", json!("conv_1")),
+            "unsupported_parameter",
+            "conversation",
+        ),
+        (
+            response("tools", json!([{ "type": "web_search" }])),
+            "unsupported_parameter",
+            "tools",
+        ),
+        (
+            response("previous_response_id", json!("resp_none")),
+            "previous_response_not_found",
+            "previous_response_id",
+        ),
+        (
+            response("previous_response_id", json!("../x")),
+            "previous_response_not_found",
+            "previous_response_id",
+        ),
+        (response("nonsense", json!(1)), "unknown_parameter", "nonsense"),
+        (
+            response("truncation", json!("maybe")),
+            "invalid_value",
+            "truncation",
+        ),
+        (
+            embedding("input", Value::Null),
+            "missing_required_parameter",
+            "input",
+        ),
+        (embedding("input", json!([])), "invalid_value", "input"),
+        (embedding("input", json!("")), "invalid_type", "input"),
+        (embedding("input", json!({})), "invalid_type", "input"),
+        (embedding("input", json!(["a", 5])), "invalid_type", "input[1]"),
+        (
+            embedding("encoding_format", json!("hex")),
+            "invalid_value",
+            "encoding_format",
+        ),
+        (embedding("dimensions", json!(0)), "invalid_value", "dimensions"),
+    ];
+    for ((path, mut body, name, value), code, param) in cases {
+        body[&name] = value;
+        // An empty text alone is for the engine to judge.
+        if body["input"] == "" {
+            continue;
+        }
+        assert_eq!(
+            rig.post(path, &body).await.error(),
+            err(400, code, Some(param)),
+            "{path} {body:.200}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_model_is_404_in_the_words_of_each_form() {
+    let rig = Rig::new().await;
+    let body =
+        json!({ "model": "no\u{7}ne", "messages": [{ "role": "user", "content": "x" }], "input": "x" });
+    for path in [CHAT, EMBEDDINGS, RESPONSES] {
+        assert_eq!(
+            rig.post(path, &body).await.error(),
+            err(404, "model_not_found", Some("model")),
+            "{path}"
+        );
+    }
+    for path in ["chat/completions", "embeddings"] {
+        let path = format!("/openai/deployments/none/{path}?api-version=2024-10-21");
+        assert_eq!(
+            rig.post(&path, &body).await.error(),
+            err(404, "DeploymentNotFound", None),
+            "{path}"
+        );
+    }
+    // Not UTF-8 once it is decoded.
+    let path = "/openai/deployments/%ff/embeddings?api-version=2024-10-21";
+    assert_eq!(rig.post(path, &body).await.error().0, 404);
+}
+
+#[tokio::test]
+async fn unknown_ids_and_ids_that_cannot_be_are_404() {
+    let rig = Rig::new().await;
+    let long = "a".repeat(129);
+    for id in ["file-none", "..%2f..%2fetc", "%00", "a%20b", "%E2%98%83", &long] {
+        for path in [
+            format!("/openai/v1/files/{id}"),
+            format!("/openai/v1/files/{id}/content"),
+            format!("{RESPONSES}/{id}"),
+        ] {
+            assert_eq!(
+                rig.get(&path).await.error(),
+                err(404, "not_found", Some("id")),
+                "{path}"
+            );
+        }
+        assert_eq!(rig.delete(&format!("/openai/v1/files/{id}")).await.error().0, 404);
+    }
+    let azure = "/openai/files/file-none?api-version=2024-10-21";
+    assert_eq!(rig.get(azure).await.error(), err(404, "NotFound", Some("id")));
+    // An object of another kind is not found under this one.
+    let file = rig.upload("a", b"1").await;
+    assert_eq!(
+        rig.get(&format!("{RESPONSES}/{}", file["id"].as_str().unwrap()))
+            .await
+            .error()
+            .0,
+        404
+    );
+}
+
+#[tokio::test]
+async fn bad_paging_is_refused_by_name() {
+    let rig = Rig::new().await;
+    let cases = [
+        ("limit=0", 400, "limit"),
+        ("limit=10001", 400, "limit"),
+        ("limit=-1", 400, "limit"),
+        ("limit=x", 400, "limit"),
+        ("limit=", 400, "limit"),
+        ("order=up", 400, "order"),
+        ("after=..%2f", 400, "after"),
+        ("after=%00", 400, "after"),
+        ("after=file-none", 404, "after"),
+        ("purpose=batch&after=file-none", 404, "after"),
+    ];
+    for (query, status, param) in cases {
+        let (got, _, named) = rig.get(&format!("/openai/v1/files?{query}")).await.error();
+        assert_eq!((got, named.as_deref()), (status, Some(param)), "{query}");
+    }
+    let long = format!("/openai/v1/files?after={}", "a".repeat(limits::QUERY_BYTES));
+    assert_eq!(rig.get(&long).await.error().0, 413);
+}
+
+#[tokio::test]
+async fn the_azure_form_needs_a_version_that_is_one() {
+    let rig = Rig::new().await;
+    let missing = rig.get("/openai/files").await;
+    assert_eq!(
+        missing.error(),
+        err(400, "MissingApiVersionParameter", Some("api-version"))
+    );
+    for version in ["x", "2024-13-45x", "../2024-10-21", "%ff"] {
+        let answer = rig.get(&format!("/openai/files?api-version={version}")).await;
+        assert_eq!(
+            answer.error(),
+            err(400, "InvalidApiVersionParameter", Some("api-version")),
+            "{version}"
+        );
+    }
+    assert_eq!(rig.get("/openai/files?api-version=2024-10-21").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_form_that_is_not_an_upload_is_refused_and_leaves_nothing() {
+    let rig = Rig::new().await;
+    let purpose: (&str, Option<&str>, &[u8]) = ("purpose", None, b"batch");
+    let file: (&str, Option<&str>, &[u8]) = ("file", Some("a"), b"1");
+    let long_name = "a".repeat(limits::FILE_NAME_BYTES + 1);
+    let long_field = vec![b'a'; limits::FORM_FIELD_BYTES + 1];
+    let cases: Vec<(Vec<(&str, Option<&str>, &[u8])>, &str, Option<&str>)> = vec![
+        (vec![purpose], "missing_required_parameter", Some("file")),
+        (vec![file], "missing_required_parameter", Some("purpose")),
+        (vec![], "missing_required_parameter", Some("purpose")),
+        (
+            vec![purpose, ("file", Some("a"), b"")],
+            "empty_file",
+            Some("file"),
+        ),
+        (vec![purpose, ("file", None, b"1")], "invalid_value", Some("file")),
+        (
+            vec![purpose, ("file", Some(""), b"1")],
+            "invalid_file_name",
+            Some("file"),
+        ),
+        (
+            vec![purpose, ("file", Some("a\tb"), b"1")],
+            "invalid_file_name",
+            Some("file"),
+        ),
+        (
+            vec![purpose, ("file", Some(&long_name), b"1")],
+            "invalid_file_name",
+            Some("file"),
+        ),
+        (
+            vec![("purpose", None, b"world-peace"), file],
+            "invalid_value",
+            Some("purpose"),
+        ),
+        (
+            vec![file, ("purpose", None, b"fine-tune-results")],
+            "invalid_value",
+            Some("purpose"),
+        ),
+        (
+            vec![("purpose", None, b"\xff\xfe"), file],
+            "invalid_value",
+            Some("purpose"),
+        ),
+        (
+            vec![("purpose", None, &long_field), file],
+            "invalid_value",
+            Some("purpose"),
+        ),
+        (vec![purpose, purpose, file], "invalid_value", Some("purpose")),
+        (vec![purpose, file, file], "invalid_value", Some("file")),
+        (
+            vec![purpose, ("nonsense", None, b"1"), file],
+            "unknown_parameter",
+            Some("form"),
+        ),
+        (
+            vec![purpose, ("expires_after[seconds]", None, b"3600"), file],
+            "missing_required_parameter",
+            Some("expires_after.anchor"),
+        ),
+        (
+            vec![
+                purpose,
+                ("expires_after[anchor]", None, b"created_at"),
+                ("expires_after[seconds]", None, b"60"),
+                file,
+            ],
+            "invalid_value",
+            Some("expires_after.seconds"),
+        ),
+    ];
+    for (fields, code, param) in cases {
+        assert_eq!(
+            rig.upload_form(form(&fields)).await.error(),
+            err(400, code, param),
+            "{:.200?}",
+            fields
+        );
+    }
+    let bare = said(
+        rig.send(
+            Method::POST,
+            "/openai/v1/files",
+            "x".into(),
+            &[("content-type", "multipart/form-data")],
+        )
+        .await,
+    );
+    assert_eq!(bare.await.error(), err(400, "invalid_multipart", None));
+    assert_eq!(rig.get("/openai/v1/files").await.json()["data"], json!([]));
+}
+
+#[tokio::test]
+async fn an_oversized_file_is_refused_and_leaves_nothing() {
+    let rig = Rig::with(Limits {
+        file_bytes: 100_000,
+        ..Limits::default()
+    })
+    .await;
+    let fits = form(&[("purpose", None, b"batch"), ("file", Some("a"), &[1; 100_000])]);
+    assert_eq!(rig.upload_form(fits).await.status, 200);
+    let over = form(&[("purpose", None, b"batch"), ("file", Some("a"), &[1; 100_001])]);
+    assert_eq!(
+        rig.upload_form(over).await.error(),
+        err(413, "request_too_large", None)
+    );
+    let far_over = form(&[
+        ("purpose", None, b"batch"),
+        ("file", Some("a"), &vec![1; 1_000_000]),
+    ]);
+    assert_eq!(
+        rig.upload_form(far_over).await.error(),
+        err(413, "request_too_large", None)
+    );
+    assert_eq!(
+        rig.get("/openai/v1/files").await.json()["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_is_given_up_with_408() {
+    let rig = Rig::with(Limits {
+        body_idle: Duration::from_millis(50),
+        ..Limits::default()
+    })
+    .await;
+    for (path, kind) in [(CHAT, "application/json"), ("/openai/v1/files", FORM)] {
+        let begun = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"--b0un"))]);
+        let body = Body::from_stream(futures::StreamExt::chain(begun, futures::stream::pending()));
+        let answer = said(
+            rig.send(Method::POST, path, body, &[("content-type", kind)])
+                .await,
+        )
+        .await;
+        assert_eq!(answer.error(), err(408, "request_timeout", None), "{path}");
+        assert_eq!(answer.header("connection"), "close");
+    }
+}
+
+#[tokio::test]
+async fn too_many_headers_are_refused() {
+    let rig = Rig::new().await;
+    let names: Vec<_> = (0..limits::HEADERS).map(|number| format!("x-{number}")).collect();
+    let headers: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
+    let answer = said(
+        rig.send(Method::GET, "/openai/v1/models", Body::empty(), &headers)
+            .await,
+    )
+    .await;
+    assert_eq!(answer.error(), err(413, "request_too_large", None));
+}
+
+#[tokio::test]
+async fn what_fails_inside_is_not_told() {
+    let problem = crate::problem::Problem::Internal("the-inner-detail".to_owned());
+    for form in [crate::problem::Form::V1, crate::problem::Form::Azure] {
+        let answer = said(problem.answer(form)).await;
+        assert_eq!(answer.error(), err(500, "internal_error", None));
+        assert!(!answer.text().contains("the-inner-detail"));
+    }
+    assert_eq!(problem.for_the_log(), Some("the-inner-detail"));
+}

@@ -1,0 +1,10 @@
+//! The routes from outside, over a real store.
+
+mod auth;
+mod bad_input;
+mod chat;
+mod files;
+mod responses;
+mod revocation;
+mod rig;
+mod table;
