@@ -33,7 +33,7 @@ async fn what_is_no_credential_of_this_account_is_refused_with_401() {
     let long = "a".repeat(20_000);
     let cases = [
         (("authorization", ""), "invalid_api_key"),
-        (("authorization", "Bearer "), "invalid_api_key"),
+        (("authorization", "Bearer "), "missing_api_key"),
         (("authorization", "Bearer  "), "missing_api_key"),
         (("authorization", "Basic abc"), "invalid_api_key"),
         (("authorization", "Bearer wrong"), "invalid_api_key"),
