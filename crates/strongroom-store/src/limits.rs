@@ -18,8 +18,10 @@ pub(crate) const WRITER_BYTES: usize = 32 * 1024 * 1024;
 pub(crate) const GROUP: usize = 256;
 /// Connections that read.
 pub(crate) const READERS: usize = 4;
-/// Page cache of each connection, in KiB.
-pub(crate) const CACHE_KIB: u32 = 2048;
+/// Page cache of the connection that writes, in KiB.
+pub(crate) const WRITER_CACHE_KIB: u32 = 8192;
+/// Page cache of each connection that reads, in KiB.
+pub(crate) const READER_CACHE_KIB: u32 = 1024;
 /// How much of the database file a connection maps.
 pub(crate) const MMAP_BYTES: i64 = 8 * 1024 * 1024;
 /// The log is copied back once it has this many pages.
@@ -65,3 +67,5 @@ pub(crate) const BRANCH_VERSIONS: usize = 8;
 pub(crate) const UNANSWERED: usize = 8;
 /// How often work on branch versions is begun anew when somebody else changed them meanwhile.
 pub(crate) const BRANCH_TRIES: usize = 3;
+/// How often a lease that is over before it reaches its caller is asked for again.
+pub(crate) const LEASE_TRIES: usize = 3;

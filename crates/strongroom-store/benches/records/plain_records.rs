@@ -30,7 +30,7 @@ impl PlainRecords {
         connection
             .pragma_update(None, "wal_autocheckpoint", 4096)
             .unwrap();
-        connection.pragma_update(None, "cache_size", -2048).unwrap();
+        connection.pragma_update(None, "cache_size", -8192).unwrap();
         connection
             .execute_batch(
                 "CREATE TABLE record (
@@ -69,7 +69,6 @@ fn write(connection: &Connection, writes: &Receiver<Write>) {
         };
         run("BEGIN IMMEDIATE");
         for Write { id, body, .. } in &group {
-            run("SAVEPOINT unit");
             connection
                 .prepare_cached(
                     "INSERT INTO record (account, kind, id, created, expires, revision, body)
@@ -78,7 +77,6 @@ fn write(connection: &Connection, writes: &Receiver<Write>) {
                 .unwrap()
                 .execute(([7u8; 16], id, body))
                 .unwrap();
-            run("RELEASE unit");
         }
         run("COMMIT");
         for Write { reply, .. } in group {

@@ -1,4 +1,4 @@
-//! One unit of work, applied inside its savepoint.
+//! One unit of work, applied inside the group's transaction.
 
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, Params, ffi};
 use strongroom_seal::{AccountId, BranchVersion, WrappedKey};
@@ -26,6 +26,15 @@ pub(super) struct Unit<'w> {
     pub(super) slots: &'w mut Slots,
     pub(super) next_seq: &'w mut i64,
     pub(super) usage: &'w mut Usage,
+    /// What the unit before found; set back to `None` when a unit is undone.
+    pub(super) current: &'w mut Option<Current>,
+}
+
+/// An account's current branch version. Only this thread changes it.
+#[derive(Clone, Copy)]
+pub(super) struct Current {
+    account: AccountId,
+    version: Option<BranchVersion>,
 }
 
 impl From<rusqlite::Error> for Rejected {
@@ -44,17 +53,17 @@ impl Unit<'_> {
     pub(super) fn apply(&mut self, transaction: &Transaction) -> Result<Receipt, Rejected> {
         let mut receipt = Receipt::default();
         let account = transaction.account;
+        transaction.gate_open().map_err(Rejected::Key)?;
         for check in &transaction.checks {
             self.check(account, *check)?;
         }
         for change in &transaction.changes {
             self.change(transaction, change, &mut receipt)?;
         }
-        transaction.gate_open().map_err(Rejected::Key)?;
         Ok(receipt)
     }
 
-    fn check(&self, account: AccountId, check: Check) -> Result<(), Rejected> {
+    fn check(&mut self, account: AccountId, check: Check) -> Result<(), Rejected> {
         match check {
             Check::CurrentBranch(version) => {
                 let current = self.current_branch(account)?;
@@ -123,7 +132,8 @@ impl Unit<'_> {
             part: RECORD_PART,
             bytes: body.len() as u64,
         };
-        let slot = self.put_key(account, owner, &new.key)?;
+        let slot = self.slots.take();
+        // First, so that a name that is taken is found before anything has changed.
         self.run(
             "INSERT INTO record (seq, account, kind, id, created, expires, revision, slot, parts, body)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8, ?9)",
@@ -134,11 +144,12 @@ impl Unit<'_> {
                 &new.id,
                 int(new.created_ms),
                 new.expires_ms.map(int),
-                slot,
+                slot.number(),
                 len(new.parts.len()),
                 body,
             ),
         )?;
+        self.put_key(slot, account, owner, &new.key)?;
         self.usage
             .add(account, new.kind, new.key.branch_version(), 1, int(owner.bytes));
         new.parts
@@ -153,22 +164,20 @@ impl Unit<'_> {
         kind: &str,
         new: &NewPart,
     ) -> Result<(), Rejected> {
-        let slot = self.put_key(
-            account,
-            Owner {
-                seq,
-                part: new.part,
-                bytes: new.stored,
-            },
-            &new.key,
-        )?;
+        let slot = self.slots.take();
+        let owner = Owner {
+            seq,
+            part: new.part,
+            bytes: new.stored,
+        };
+        self.put_key(slot, account, owner, &new.key)?;
         let (file, body) = match &new.bytes {
             PartBytes::Inline(sealed) => (None, Some(sealed.as_bytes())),
             PartBytes::File(file) => (Some(file.name().to_string()), None),
         };
         self.run(
             "INSERT INTO part (record, part, size, slot, file, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            (seq, new.part, int(new.size), slot, file, body),
+            (seq, new.part, int(new.size), slot.number(), file, body),
         )?;
         self.usage
             .add(account, kind, new.key.branch_version(), 0, int(new.stored));
@@ -302,7 +311,7 @@ impl Unit<'_> {
     }
 
     fn append_branch(
-        &self,
+        &mut self,
         account: AccountId,
         expected: Option<BranchVersion>,
         branch: &StoredBranch,
@@ -312,6 +321,7 @@ impl Unit<'_> {
         {
             return Err(Rejected::Conflict);
         }
+        *self.current = None;
         self.run(
             "INSERT INTO branch (account, version, created, check_value, endorsement, key, algorithm, seed)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -347,13 +357,14 @@ impl Unit<'_> {
         }
     }
 
-    fn drop_branch(&self, account: AccountId, version: BranchVersion) -> Result<(), Rejected> {
+    fn drop_branch(&mut self, account: AccountId, version: BranchVersion) -> Result<(), Rejected> {
         let in_use: bool = self
             .sql("SELECT EXISTS (SELECT 1 FROM key_slot WHERE account = ?1 AND branch = ?2)")?
             .query_row((Account(account), branch_bytes(version)), |row| row.get(0))?;
         if in_use || self.current_branch(account)? == Some(version) {
             return Err(Rejected::InUse);
         }
+        *self.current = None;
         self.run(
             "DELETE FROM branch WHERE account = ?1 AND version = ?2",
             (Account(account), Version(version)),
@@ -419,31 +430,43 @@ impl Unit<'_> {
         Ok(())
     }
 
-    fn current_branch(&self, account: AccountId) -> Result<Option<BranchVersion>, Rejected> {
+    fn current_branch(&mut self, account: AccountId) -> Result<Option<BranchVersion>, Rejected> {
+        if let Some(known) = self.current.filter(|known| known.account == account) {
+            return Ok(known.version);
+        }
         let found = self
             .sql("SELECT version FROM branch WHERE account = ?1 ORDER BY version DESC LIMIT 1")?
             .query_row([Account(account)], |row| row.get::<_, Version>(0))
             .optional()?;
-        Ok(found.map(|version| version.0))
+        let version = found.map(|version| version.0);
+        *self.current = Some(Current { account, version });
+        Ok(version)
     }
 
-    fn put_key(&mut self, account: AccountId, owner: Owner, key: &WrappedKey) -> Result<i64, Rejected> {
-        let (slot, sql) = match self.slots.take() {
-            Slot::New(slot) => (
-                slot,
-                "INSERT INTO key_slot (slot, account, branch, owner, wrapped) VALUES (?1, ?2, ?3, ?4, ?5)",
-            ),
-            Slot::Reused(slot) => (
-                slot,
-                "UPDATE key_slot SET account = ?2, branch = ?3, owner = ?4, wrapped = ?5 WHERE slot = ?1",
-            ),
+    fn put_key(
+        &self,
+        slot: Slot,
+        account: AccountId,
+        owner: Owner,
+        key: &WrappedKey,
+    ) -> Result<(), Rejected> {
+        let sql = match slot {
+            Slot::New(_) => {
+                "INSERT INTO key_slot (slot, account, branch, owner, wrapped) VALUES (?1, ?2, ?3, ?4, ?5)"
+            }
+            Slot::Reused(_) => {
+                "UPDATE key_slot SET account = ?2, branch = ?3, owner = ?4, wrapped = ?5 WHERE slot = ?1"
+            }
         };
         let branch = branch_bytes(key.branch_version());
-        self.run(
-            sql,
-            (slot, Account(account), branch, owner.encode(), key.as_bytes()),
-        )?;
-        Ok(slot)
+        let row = (
+            slot.number(),
+            Account(account),
+            branch,
+            owner.encode(),
+            key.as_bytes(),
+        );
+        self.run(sql, row).map(drop)
     }
 
     fn key_at(&self, slot: i64) -> Result<(BranchVersion, Owner), Rejected> {

@@ -179,8 +179,8 @@ pub(super) fn keys_under(
     snapshot(connection, || {
         let rows: Vec<(i64, Owner, Vec<u8>)> = connection
             .prepare_cached(
-                "SELECT slot, owner, wrapped FROM key_slot INDEXED BY key_slot_by_branch
-                 WHERE account = ?1 AND branch = ?2 AND slot > ?3 ORDER BY slot LIMIT ?4",
+                "SELECT slot, owner, wrapped FROM key_slot
+                 WHERE slot > ?3 AND account = ?1 AND branch = ?2 ORDER BY slot LIMIT ?4",
             )?
             .query_map(
                 (Account(account), branch_bytes(version), int(after), limit),

@@ -15,7 +15,8 @@ const APPLICATION: i64 = 0x5352_726d;
 const FORMAT: i64 = 1;
 
 /// Rows of `key_slot` never change their length and are never deleted: a wrapped key is overwritten where it stands, so no
-/// stale copy of it stays behind when the tree is rebalanced. A free slot has an account of zeros.
+/// stale copy of it stays behind when the tree is rebalanced. A free slot has an account of zeros; those alone are in an index. What
+/// asks for the keys under a branch version walks the table, which is compact: that happens in a rekey, and writing happens always.
 const TABLES: &str = "
 CREATE TABLE record (
   seq      INTEGER PRIMARY KEY,
@@ -47,12 +48,12 @@ CREATE UNIQUE INDEX part_by_file ON part (file) WHERE file IS NOT NULL;
 
 CREATE TABLE key_slot (
   slot    INTEGER PRIMARY KEY,
-  account BLOB NOT NULL CHECK (length(account) = 16),
-  branch  BLOB NOT NULL CHECK (length(branch) = 4),
-  owner   BLOB NOT NULL CHECK (length(owner) = 20),
-  wrapped BLOB NOT NULL CHECK (length(wrapped) = 81)
+  account BLOB NOT NULL,
+  branch  BLOB NOT NULL,
+  owner   BLOB NOT NULL,
+  wrapped BLOB NOT NULL
 ) STRICT;
-CREATE INDEX key_slot_by_branch ON key_slot (account, branch);
+CREATE INDEX key_slot_free ON key_slot (slot) WHERE account = x'00000000000000000000000000000000';
 
 CREATE TABLE branch (
   account     BLOB NOT NULL,
@@ -122,7 +123,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenStoreError> {
     connection
         .pragma_update(None, "wal_autocheckpoint", limits::CHECKPOINT_PAGES)
         .map_err(fault)?;
-    tune(&connection)?;
+    tune(&connection, limits::WRITER_CACHE_KIB)?;
     if !known {
         let transaction = connection.transaction().map_err(fault)?;
         transaction.execute_batch(TABLES).map_err(fault)?;
@@ -141,7 +142,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenStoreError> {
 pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenStoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
-    tune(&connection)?;
+    tune(&connection, limits::READER_CACHE_KIB)?;
     Ok(connection)
 }
 
@@ -167,9 +168,9 @@ fn format_of(connection: &Connection) -> Result<bool, OpenStoreError> {
     }
 }
 
-fn tune(connection: &Connection) -> Result<(), OpenStoreError> {
+fn tune(connection: &Connection, cache_kib: u32) -> Result<(), OpenStoreError> {
     connection
-        .pragma_update(None, "cache_size", -i64::from(limits::CACHE_KIB))
+        .pragma_update(None, "cache_size", -i64::from(cache_kib))
         .map_err(fault)?;
     connection
         .pragma_update(None, "mmap_size", limits::MMAP_BYTES)

@@ -2,8 +2,6 @@
 
 use rusqlite::Connection;
 
-use super::columns::FREE_ACCOUNT;
-
 /// Free slots kept in memory; the others are found again when these are used up.
 const REMEMBERED: usize = 65_536;
 
@@ -29,6 +27,14 @@ pub(super) enum Slot {
     New(i64),
     /// A row to be overwritten.
     Reused(i64),
+}
+
+impl Slot {
+    pub(super) fn number(self) -> i64 {
+        match self {
+            Self::New(slot) | Self::Reused(slot) => slot,
+        }
+    }
 }
 
 /// A point to go back to.
@@ -57,8 +63,11 @@ impl Slots {
         }
         let limit = i64::try_from(REMEMBERED).unwrap_or(i64::MAX);
         self.free = connection
-            .prepare_cached("SELECT slot FROM key_slot WHERE account = ?1 ORDER BY slot DESC LIMIT ?2")?
-            .query_map((FREE_ACCOUNT, limit), |row| row.get(0))?
+            .prepare_cached(
+                "SELECT slot FROM key_slot INDEXED BY key_slot_free
+                 WHERE account = x'00000000000000000000000000000000' ORDER BY slot DESC LIMIT ?1",
+            )?
+            .query_map([limit], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         self.more_in_table = self.free.len() == REMEMBERED;
         Ok(())

@@ -44,14 +44,10 @@ impl Usage {
     }
 
     /// Takes over what a unit changed.
-    pub(super) fn absorb(&mut self, unit: &mut Self) {
-        for row in unit.rows.drain(..) {
+    pub(super) fn absorb(&mut self, unit: Self) {
+        for row in unit.rows {
             self.add(row.account, &row.kind, row.branch, row.objects, row.bytes);
         }
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.rows.clear();
     }
 
     pub(super) fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {

@@ -13,7 +13,12 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 use tracing::error;
 
-use super::{apply::Unit, schema::fault, slots::Slots, usage::Usage};
+use super::{
+    apply::{Current, Unit},
+    schema::fault,
+    slots::Slots,
+    usage::Usage,
+};
 use crate::{
     blobs::LitterBin,
     error::StorageFault,
@@ -185,7 +190,12 @@ impl Work {
                     }
                 }
                 Err(Undone::GateClosed) => group = self.refuse_closed(group),
-                Err(Undone::Failed(fault)) => {
+                Err(undone) => {
+                    let fault = match undone {
+                        Undone::Failed(fault) => fault,
+                        // Units are undone by themselves by now.
+                        Undone::GateClosed | Undone::HalfWay => StorageFault::new("a unit was not undone"),
+                    };
                     error!(%fault, "a group of {} units was not committed", group.len());
                     for mut waiting in group.drain(..) {
                         // Whether the log holds the commit is unknown now: its files stay until the next start tells.
@@ -217,51 +227,39 @@ impl Work {
         open
     }
 
-    fn try_group(&mut self, group: &[Waiting]) -> Result<Vec<Result<Receipt, Rejected>>, Undone> {
+    /// Applies and commits a group. Savepoints cost as much as an insertion, so they are set only where a unit has turned out to
+    /// fail half-way, and the whole group is applied anew then.
+    fn try_group(&mut self, group: &[Waiting]) -> Result<Vec<Answered>, Undone> {
         self.slots.refill(&self.connection)?;
-        let start = self.slots.mark();
-        let answers = self.apply_group(group);
-        match answers {
-            Ok(answers) => {
-                self.slots.committed();
-                Ok(answers)
-            }
-            Err(undone) => {
-                self.slots.back_to(start);
-                if !self.connection.is_autocommit()
-                    && let Err(error) = self.connection.execute_batch("ROLLBACK")
-                {
-                    error!(%error, "a failed transaction was not rolled back");
-                }
-                Err(undone)
-            }
+        match self.in_transaction(group, Savepoints::None) {
+            Err(Undone::HalfWay) => self.in_transaction(group, Savepoints::Each),
+            answers => answers,
         }
     }
 
-    fn apply_group(&mut self, group: &[Waiting]) -> Result<Vec<Result<Receipt, Rejected>>, Undone> {
+    fn in_transaction(&mut self, group: &[Waiting], savepoints: Savepoints) -> Result<Vec<Answered>, Undone> {
+        let start = self.slots.mark();
+        let answers = self.apply_group(group, savepoints);
+        if answers.is_ok() {
+            self.slots.committed();
+            return answers;
+        }
+        self.slots.back_to(start);
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            error!(%error, "a failed transaction was not rolled back");
+        }
+        answers
+    }
+
+    fn apply_group(&mut self, group: &[Waiting], savepoints: Savepoints) -> Result<Vec<Answered>, Undone> {
         self.step("BEGIN IMMEDIATE")?;
         let mut usage = Usage::default();
-        let mut unit_usage = Usage::default();
+        let mut current = None;
         let mut answers = Vec::with_capacity(group.len());
         for waiting in group {
-            self.step("SAVEPOINT unit")?;
-            let mark = self.slots.mark();
-            let answer = Unit {
-                connection: &self.connection,
-                slots: &mut self.slots,
-                next_seq: &mut self.next_seq,
-                usage: &mut unit_usage,
-            }
-            .apply(&waiting.transaction);
-            if answer.is_ok() {
-                usage.absorb(&mut unit_usage);
-            } else {
-                unit_usage.clear();
-                self.slots.back_to(mark);
-                self.step("ROLLBACK TO unit")?;
-            }
-            self.step("RELEASE unit")?;
-            answers.push(answer);
+            answers.push(self.apply_unit(&waiting.transaction, &mut usage, &mut current, savepoints)?);
         }
         usage.write(&self.connection)?;
         let applied = group.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
@@ -270,6 +268,43 @@ impl Work {
         }
         self.step("COMMIT")?;
         Ok(answers)
+    }
+
+    fn apply_unit(
+        &mut self,
+        transaction: &Transaction,
+        usage: &mut Usage,
+        current: &mut Option<Current>,
+        savepoints: Savepoints,
+    ) -> Result<Answered, Undone> {
+        if savepoints == Savepoints::Each {
+            self.step("SAVEPOINT unit")?;
+        }
+        let (slots, rows) = (self.slots.mark(), self.connection.total_changes());
+        let mut unit_usage = Usage::default();
+        let answer = Unit {
+            connection: &self.connection,
+            slots: &mut self.slots,
+            next_seq: &mut self.next_seq,
+            usage: &mut unit_usage,
+            current,
+        }
+        .apply(transaction);
+        if answer.is_ok() {
+            usage.absorb(unit_usage);
+        } else {
+            self.slots.back_to(slots);
+            *current = None;
+            if savepoints == Savepoints::Each {
+                self.step("ROLLBACK TO unit")?;
+            } else if self.connection.total_changes() != rows {
+                return Err(Undone::HalfWay);
+            }
+        }
+        if savepoints == Savepoints::Each {
+            self.step("RELEASE unit")?;
+        }
+        Ok(answer)
     }
 
     fn step(&self, sql: &str) -> rusqlite::Result<()> {
@@ -285,9 +320,20 @@ impl Work {
     }
 }
 
+type Answered = Result<Receipt, Rejected>;
+
+/// Whether each unit of a group can be undone by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Savepoints {
+    None,
+    Each,
+}
+
 /// Why nothing of a group was committed.
 enum Undone {
     GateClosed,
+    /// A unit failed after it had changed something.
+    HalfWay,
     Failed(StorageFault),
 }
 
