@@ -46,6 +46,11 @@ impl Terms {
         limits::UNWRAP_DEADLINE.min(self.bound * 2 / 5)
     }
 
+    /// How long it may take while there is no lease that hangs on it: nearly as long as an answer would be worth anything.
+    pub(crate) fn first_deadline(self) -> Duration {
+        limits::UNWRAP_DEADLINE.min(self.bound * 9 / 10)
+    }
+
     /// The longest pause between questions while a silent vault's grace runs.
     pub(crate) fn longest_pause(self) -> Duration {
         self.bound / 2

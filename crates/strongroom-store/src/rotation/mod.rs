@@ -1,12 +1,19 @@
 //! Rotation: new wraps for seeds when the customer key changes, and new branch versions when an account is rekeyed.
 
 mod branches;
+mod found;
+mod rewrap;
+mod seed;
+mod successor;
 
 use thiserror::Error;
 
 use crate::keyring::{AnchorError, KeyDenied};
 
 pub(crate) use branches::{BranchRecord, Branches, BranchesError, SeedWrap};
+pub(crate) use found::found;
+pub(crate) use rewrap::rewrap;
+pub(crate) use successor::{before_drop, next_branch};
 
 /// Why a rotation did not happen. What was in force before still is.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
