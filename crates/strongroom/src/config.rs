@@ -68,6 +68,9 @@ impl Settings {
         if self.outage_grace > limits::OUTAGE_GRACE {
             mistakes.push("--outage-grace must be at most 24h".to_owned());
         }
+        if !limits::ERASURE.contains(&self.erase_within) {
+            mistakes.push("--erase-within must be from 1s to 24h".to_owned());
+        }
         if self.https_port != 0 && self.https_port == self.http_port {
             mistakes.push("--https-port and --http-port must differ".to_owned());
         }

@@ -59,7 +59,10 @@ pub(crate) const REVOCATION_BOUND: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(3600);
 /// The longest `--outage-grace`.
 pub(crate) const OUTAGE_GRACE: Duration = Duration::from_secs(24 * 3600);
-/// Deleted content is erased from the live store within this time.
+/// The shortest and the longest `--erase-within`.
+pub(crate) const ERASURE: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+/// Deleted content is erased from the live store within this time, if nothing else is said.
 pub(crate) const ERASE_WITHIN: Duration = Duration::from_secs(60);
 /// What a proxy tunnel moves at a time, each way.
 pub(crate) const TUNNEL_BUFFER: usize = 64 << 10;

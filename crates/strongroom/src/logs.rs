@@ -26,7 +26,7 @@ pub enum LogFormat {
 }
 
 /// Starts logging for this process.
-pub fn start(folder: &Path, format: LogFormat) -> Result<(), LogError> {
+pub(crate) fn start(folder: &Path, format: LogFormat) -> Result<(), LogError> {
     let file = LogFile::open(&folder.join("strongroom.log"))?;
     let to_file = tracing_subscriber::fmt::layer()
         .json()

@@ -297,7 +297,7 @@ impl Assembly {
             permits,
             at_start,
         } = parts;
-        let account = identities.account.id;
+        let account = &identities.account;
         let mut background = Background::default();
 
         let (bindings, follow_accounts) =
@@ -320,9 +320,9 @@ impl Assembly {
         }
 
         let mut registry = Registry::default();
-        let callers = Arc::new(Callers::new(&control, &issuer, account));
+        let callers = Arc::new(Callers::new(&control, &issuer, account.id));
         let now = Arc::clone(&clock);
-        let service = strongroom_service::router(ServiceParts {
+        let service = ServiceParts {
             store: store.clone(),
             permits: permits.clone(),
             authenticate: Arc::clone(&callers) as _,
@@ -331,36 +331,38 @@ impl Assembly {
             now: Arc::new(move || now.now().wall),
             limits: Limits::default(),
             metrics: Metrics::register(&mut registry),
-        });
+        };
+        let admin = Admin {
+            store: store.clone(),
+            permits: permits.clone(),
+            account: account.id,
+            account_name: account.name.as_str().into(),
+            bindings,
+            guard: callers,
+            clock: Arc::clone(&clock),
+        };
+        let vault = VaultRoutes {
+            engine,
+            verifier: issuer.verifier(),
+            access: Arc::new(control),
+            audit: Arc::new(JournalAudit::new(vault_journal)),
+            login: format!("https://localhost:{}", server.ports().https),
+            clock,
+        };
         let (stage, watched) = watch::channel(Stage::Starting);
-        let login = format!("https://localhost:{}", server.ports().https);
         let routes = Routes {
-            vault: strongroom_vault::routes(VaultRoutes {
-                engine,
-                verifier: issuer.verifier(),
-                access: Arc::new(control),
-                audit: Arc::new(JournalAudit::new(vault_journal)),
-                login,
-                clock: Arc::clone(&clock),
-            }),
-            service,
+            vault: strongroom_vault::routes(vault),
+            service: strongroom_service::router(service),
             control: issuer.routes(),
-            admin: admin::router(Admin {
-                store: store.clone(),
-                permits: permits.clone(),
-                account,
-                account_name: identities.account.name.as_str().into(),
-                bindings,
-                guard: callers,
-                clock,
-            }),
+            admin: admin::router(admin),
             loopback: health::router(watched, registry).merge(issuer.identity_routes()),
         };
-        let server = server.serve(&identities.account.name, routes)?;
+        let server = server.serve(&account.name, routes)?;
         let Background {
             stop,
             tasks: background,
         } = background;
+        let account = account.id;
         Ok(Running {
             server,
             store,

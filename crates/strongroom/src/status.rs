@@ -8,94 +8,94 @@ use crate::harden;
 
 /// Everything that `status` says. Commands and the administrator's route share it.
 #[derive(Debug, Deserialize, Serialize)]
-pub struct Status {
+pub(crate) struct Status {
     /// The account's name.
-    pub account: String,
+    pub(crate) account: String,
     /// Its id.
-    pub account_id: String,
+    pub(crate) account_id: String,
     /// The key it is bound to.
-    pub key: KeySummary,
+    pub(crate) key: KeySummary,
     /// What is sealed, by kind, branch version and key version.
-    pub sealed: Vec<SealedRow>,
+    pub(crate) sealed: Vec<SealedRow>,
     /// Which key versions must stay enabled, and for what.
-    pub still_needed: Vec<NeededRow>,
+    pub(crate) still_needed: Vec<NeededRow>,
     /// Objects that left together with their key, ever.
-    pub exports: u64,
+    pub(crate) exports: u64,
     /// Objects deleted and not yet erased.
-    pub awaiting_erasure: u64,
+    pub(crate) awaiting_erasure: u64,
     /// Swap of the machine in bytes, where the system says.
-    pub swap_bytes: Option<u64>,
+    pub(crate) swap_bytes: Option<u64>,
 }
 
 /// The key's side.
 #[derive(Debug, Deserialize, Serialize)]
-pub struct KeySummary {
+pub(crate) struct KeySummary {
     /// The name it is bound by.
-    pub bound: Option<String>,
+    pub(crate) bound: Option<String>,
     /// The version in use.
-    pub version: Option<String>,
+    pub(crate) version: Option<String>,
     /// The branch version in use.
-    pub branch: Option<u32>,
+    pub(crate) branch: Option<u32>,
     /// held, idle, refused, gone, unreachable, throttled, ...
-    pub state: String,
+    pub(crate) state: String,
     /// Since when, in milliseconds since the Unix epoch.
-    pub since_ms: u64,
+    pub(crate) since_ms: u64,
     /// Age of the lease in milliseconds; only while it is held.
-    pub lease_age_ms: Option<u64>,
+    pub(crate) lease_age_ms: Option<u64>,
     /// The vault's last answer, and when it came.
-    pub last_answer: Option<Answer>,
+    pub(crate) last_answer: Option<Answer>,
     /// In milliseconds.
-    pub revocation_bound_ms: u64,
+    pub(crate) revocation_bound_ms: u64,
     /// In milliseconds.
-    pub outage_grace_ms: u64,
+    pub(crate) outage_grace_ms: u64,
     /// What the account resource pins; nothing before the first use.
-    pub anchor: Option<Pin>,
+    pub(crate) anchor: Option<Pin>,
     /// Whether the key pages are locked in memory; unknown before the first lease.
-    pub locked_in_memory: Option<bool>,
+    pub(crate) locked_in_memory: Option<bool>,
 }
 
 /// The pinned check value of the oldest living branch version. Public.
 #[derive(Debug, Deserialize, Serialize)]
-pub struct Pin {
+pub(crate) struct Pin {
     /// The branch version.
-    pub branch: u32,
+    pub(crate) branch: u32,
     /// Its check value, in hexadecimal.
-    pub check: String,
+    pub(crate) check: String,
 }
 
 /// What the vault said last.
 #[derive(Debug, Deserialize, Serialize)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// yes, refused, gone, unreachable or throttled.
-    pub answer: String,
+    pub(crate) answer: String,
     /// When, in milliseconds since the Unix epoch.
-    pub at_ms: u64,
+    pub(crate) at_ms: u64,
 }
 
 /// Sealed content of one kind under one branch version.
 #[derive(Debug, Deserialize, Serialize)]
-pub struct SealedRow {
+pub(crate) struct SealedRow {
     /// The kind.
-    pub kind: String,
+    pub(crate) kind: String,
     /// The branch version.
-    pub branch: u32,
+    pub(crate) branch: u32,
     /// The versioned customer key.
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
     /// How many objects.
-    pub objects: u64,
+    pub(crate) objects: u64,
     /// Sealed bytes.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// One key version on which something depends.
 #[derive(Debug, Deserialize, Serialize)]
-pub struct NeededRow {
+pub(crate) struct NeededRow {
     /// The versioned customer key.
-    pub key: String,
+    pub(crate) key: String,
     /// How many objects.
-    pub objects: u64,
+    pub(crate) objects: u64,
     /// Their sealed bytes.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Gathers the status of one account.

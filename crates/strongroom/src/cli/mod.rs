@@ -121,6 +121,9 @@ struct UpArgs {
     /// How long a silent vault is put up with, from its last yes; 0 for not at all.
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     outage_grace: Duration,
+    /// Deleted content is erased from the live store within this time: 1s to 24h.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    erase_within: Duration,
     /// How stderr looks; `logs/` always has JSON.
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,

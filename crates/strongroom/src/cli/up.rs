@@ -5,8 +5,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{CliError, Failure, UpArgs, table};
 use crate::config::{Model, Settings};
 use crate::folder::FolderError;
+use crate::harden::harden;
+use crate::logs;
 use crate::start::{Outside, Running, StartError};
-use crate::{harden, logs};
 
 pub(super) fn run(args: &UpArgs) -> Result<(), CliError> {
     let settings = settings(args)?;
@@ -14,7 +15,7 @@ pub(super) fn run(args: &UpArgs) -> Result<(), CliError> {
     if !mistakes.is_empty() {
         return Err(CliError::Configuration(mistakes));
     }
-    let weaknesses = harden::harden();
+    let weaknesses = harden();
     let folder = settings.folder.clone();
     folder.prepare().map_err(Failure::from)?;
     logs::start(&folder.logs(), args.log_format).map_err(Failure::from)?;
@@ -63,6 +64,7 @@ fn settings(args: &UpArgs) -> Result<Settings, CliError> {
     settings.http_port = args.http_port;
     settings.revocation_bound = args.revocation_bound;
     settings.outage_grace = args.outage_grace;
+    settings.erase_within = args.erase_within;
     settings.model = match (&args.upstream, &args.model) {
         (Some(url), _) => Model::Upstream {
             url: url.clone(),

@@ -1,0 +1,160 @@
+//! As much of the API as the comparisons need: files in and out, and requests kept as records.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use serde_json::{Value, json};
+
+use super::store::{PlainBlob, PlainRecord, PlainStore};
+use crate::error::TestkitError;
+
+const PIECE: usize = 1 << 20;
+
+type Twin = State<Arc<PlainStore>>;
+
+pub(super) fn router(store: Arc<PlainStore>) -> Router {
+    Router::new()
+        .route("/openai/v1/files", post(upload))
+        .route("/openai/v1/files/{id}", get(file).delete(delete_file))
+        .route("/openai/v1/files/{id}/content", get(content))
+        .route("/openai/v1/responses", post(respond))
+        .route("/openai/v1/responses/{id}", get(response))
+        .route("/openai/v1/chat/completions", post(respond))
+        .layer(DefaultBodyLimit::disable())
+        .with_state(store)
+}
+
+/// The twin broke: a test that meets this fails anyway.
+struct Broken(TestkitError);
+
+impl<E: Into<TestkitError>> From<E> for Broken {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl axum::response::IntoResponse for Broken {
+    fn into_response(self) -> Response {
+        (StatusCode::INTERNAL_SERVER_ERROR, self.0.to_string()).into_response()
+    }
+}
+
+async fn upload(State(store): Twin, headers: HeaderMap, body: Body) -> Result<Response, Broken> {
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let Ok(boundary) = multer::parse_boundary(content_type) else {
+        return Ok(StatusCode::BAD_REQUEST.into_response());
+    };
+    let mut form = multer::Multipart::new(body.into_data_stream(), boundary);
+    let (mut name, mut purpose, mut blob) = (String::new(), String::new(), None);
+    while let Some(mut field) = form.next_field().await.map_err(std::io::Error::other)? {
+        match field.name() {
+            Some("purpose") => purpose = field.text().await.map_err(std::io::Error::other)?,
+            Some("file") => {
+                name = field.file_name().unwrap_or_default().to_owned();
+                let mut incoming = store.incoming();
+                while let Some(bytes) = field.chunk().await.map_err(std::io::Error::other)? {
+                    incoming.write(&bytes).await?;
+                }
+                blob = Some(incoming.finish().await?);
+            }
+            _ => {}
+        }
+    }
+    let id = new_id("file");
+    let bytes = match &blob {
+        Some(PlainBlob::Inline(bytes)) => bytes.len() as u64,
+        Some(PlainBlob::File { size, .. }) => *size,
+        None => 0,
+    };
+    let record = json!({"id": id, "object": "file", "filename": name, "purpose": purpose, "bytes": bytes});
+    let body = record.to_string().into_bytes();
+    store
+        .put(PlainRecord {
+            kind: "file".to_owned(),
+            id,
+            body,
+            blob,
+        })
+        .await?;
+    Ok(Json(record).into_response())
+}
+
+async fn file(State(store): Twin, Path(id): Path<String>) -> Result<Response, Broken> {
+    answer(store.get("file", &id)?)
+}
+
+async fn delete_file(State(store): Twin, Path(id): Path<String>) -> Result<Response, Broken> {
+    let blob = store.blob("file", &id)?;
+    store.delete("file", &id).await?;
+    if let Some(PlainBlob::File { name, .. }) = blob {
+        tokio::fs::remove_file(store.path(&name)).await?;
+    }
+    Ok(Json(json!({"id": id, "object": "file", "deleted": true})).into_response())
+}
+
+async fn content(State(store): Twin, Path(id): Path<String>) -> Result<Response, Broken> {
+    match store.blob("file", &id)? {
+        None => Ok(StatusCode::NOT_FOUND.into_response()),
+        Some(PlainBlob::Inline(bytes)) => Ok(Bytes::from(bytes).into_response()),
+        Some(PlainBlob::File { name, size }) => {
+            let file = tokio::fs::File::open(store.path(&name)).await?.into_std().await;
+            let pieces = futures::stream::try_unfold((file, size), |(file, left)| async move {
+                if left == 0 {
+                    return Ok(None);
+                }
+                let length = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+                let read = tokio::task::spawn_blocking(move || read_piece(file, length)).await;
+                let (file, bytes) = read.map_err(std::io::Error::other)??;
+                Ok::<_, std::io::Error>(Some((bytes, (file, left - length as u64))))
+            });
+            Ok(([(CONTENT_LENGTH, size)], Body::from_stream(pieces.into_stream())).into_response())
+        }
+    }
+}
+
+fn read_piece(mut file: std::fs::File, length: usize) -> std::io::Result<(std::fs::File, Bytes)> {
+    let mut piece = vec![0; length];
+    std::io::Read::read_exact(&mut file, &mut piece)?;
+    Ok((file, Bytes::from(piece)))
+}
+
+async fn respond(State(store): Twin, Json(request): Json<Value>) -> Result<Response, Broken> {
+    let id = new_id("resp");
+    let record = json!({"id": id, "object": "response", "request": request});
+    let body = record.to_string().into_bytes();
+    store
+        .put(PlainRecord {
+            kind: "response".to_owned(),
+            id,
+            body,
+            blob: None,
+        })
+        .await?;
+    Ok(Json(record).into_response())
+}
+
+async fn response(State(store): Twin, Path(id): Path<String>) -> Result<Response, Broken> {
+    answer(store.get("response", &id)?)
+}
+
+fn answer(record: Option<Vec<u8>>) -> Result<Response, Broken> {
+    Ok(match record {
+        Some(body) => ([(CONTENT_TYPE, "application/json")], body).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    })
+}
+
+fn new_id(prefix: &str) -> String {
+    format!("{prefix}-{}", uuid::Uuid::new_v4().simple())
+}
