@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::database::Database;
 use crate::error::VerifyError;
 use crate::folder::{self, Found, Role};
+use crate::limits::COMMIT_WAIT;
 use crate::report::{Class, Report};
 use crate::text::Scanner;
 
@@ -55,18 +56,38 @@ pub(crate) fn tally_database(database: &Database, report: &mut Report) -> Result
     Ok(())
 }
 
-/// Blobs that no record refers to. A fresh look at the database decides, since a live service commits meanwhile.
+/// Blobs that no record refers to. A live service commits meanwhile, so a fresh look at the database decides, and a second one
+/// after the time that a commit may take.
 pub(crate) fn check_owners(folder: &Path, files: &[Found], report: &mut Report) -> Result<(), VerifyError> {
-    let fresh = Database::open(folder)?;
-    for found in files.iter().filter(|found| found.role == Role::Blob) {
-        if fresh.refers_to(found.blob())? {
-            report.bytes.add(Class::Sealed, found.bytes);
-        } else if found.path.exists() {
-            let what = "no record refers to this blob; the service's next start sweeps what a crash left";
-            report.unaccounted(&found.name, found.bytes, what);
-        }
+    let blobs = files.iter().filter(|found| found.role == Role::Blob).collect();
+    let mut strays = without_owner(folder, blobs, report)?;
+    if !strays.is_empty() {
+        std::thread::sleep(COMMIT_WAIT);
+        strays = without_owner(folder, strays, report)?;
+    }
+    for found in strays {
+        let what = "no record refers to this blob; the service's next start sweeps what a crash left";
+        report.unaccounted(&found.name, found.bytes, what);
     }
     Ok(())
+}
+
+/// Those that are there and that no record refers to now; the others are counted.
+fn without_owner<'a>(
+    folder: &Path,
+    blobs: Vec<&'a Found>,
+    report: &mut Report,
+) -> Result<Vec<&'a Found>, VerifyError> {
+    let database = Database::open(folder)?;
+    let mut strays = Vec::new();
+    for found in blobs {
+        if database.refers_to(found.blob())? {
+            report.bytes.add(Class::Sealed, found.bytes);
+        } else if found.path.exists() {
+            strays.push(found);
+        }
+    }
+    Ok(strays)
 }
 
 fn check_blob(found: &Found, report: &mut Report) -> Result<(), VerifyError> {

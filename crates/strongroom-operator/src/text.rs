@@ -1,10 +1,10 @@
 //! Looks for readable text where only sealed bytes, numbers and documented names may stand.
 //!
 //! Sealed bytes look random: 32 printable ones in a row do not happen (the chance is below 10^-13 at each place). What the format
-//! leaves readable (kinds, ids, key identifiers, states) uses few characters. A run of printable characters with any other one in it,
-//! a space, a quote, a brace, is text that nobody sealed.
+//! leaves readable (kinds, ids, key identifiers, states) uses few characters and stands in long unbroken names; bytes beside a name may
+//! be printable by chance. What is left of a run without its names is text that nobody sealed, if it is long.
 
-use crate::limits::READABLE_RUN;
+use crate::limits::{LONG_NAME, READABLE_RUN};
 
 /// Finds runs of readable text across chunks.
 pub(crate) struct Scanner<'a> {
@@ -49,7 +49,7 @@ impl<'a> Scanner<'a> {
 
     fn end_run(&mut self) {
         let run = std::mem::take(&mut self.run);
-        if run.len() >= READABLE_RUN && !run.iter().all(|byte| is_name(*byte)) && !self.is_documented(&run) {
+        if beside_names(&run) >= READABLE_RUN && !self.is_documented(&run) {
             self.found.push((self.start, run.len()));
         }
     }
@@ -65,6 +65,15 @@ impl<'a> Scanner<'a> {
         longest.is_some_and(|length| length + READABLE_RUN > run.len())
             || self.allowed.iter().any(|allowed| allowed.contains(text.as_ref()))
     }
+}
+
+/// Bytes of the run that are not part of a long name.
+fn beside_names(run: &[u8]) -> usize {
+    let names = run
+        .split(|byte| !is_name(*byte))
+        .map(<[u8]>::len)
+        .filter(|length| *length >= LONG_NAME);
+    run.len() - names.sum::<usize>()
 }
 
 fn is_readable(byte: u8) -> bool {
@@ -111,5 +120,6 @@ mod tests {
             .is_empty()
         );
         assert!(found(&[&[7; 4096]]).is_empty());
+        assert!(found(&[b"\x00R! (filefile-0123456789abcdefghijklmnopqrstuvwxyz$ %\x00"]).is_empty());
     }
 }
