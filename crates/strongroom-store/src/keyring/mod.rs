@@ -148,12 +148,12 @@ impl Keyring {
 
     /// Wraps the account's seeds under the key version that is bound, or the latest; says how many it was.
     pub(crate) async fn rewrap(&self, account: AccountId) -> Result<u32, RotationError> {
-        rotation::rewrap(&self.inner.bound_entry(account)).await
+        rotation::rewrap(&self.inner.fresh_entry(account)).await
     }
 
     /// Makes a new branch version, which becomes current.
     pub(crate) async fn next_branch(&self, account: AccountId) -> Result<BranchVersion, RotationError> {
-        rotation::next_branch(&self.inner.bound_entry(account)).await
+        rotation::next_branch(&self.inner.fresh_entry(account)).await
     }
 
     /// To be called before the oldest version is dropped, once no object key is under it: moves the anchor past it.
@@ -162,7 +162,7 @@ impl Keyring {
         account: AccountId,
         version: BranchVersion,
     ) -> Result<(), RotationError> {
-        rotation::before_drop(&self.inner.bound_entry(account), version).await
+        rotation::before_drop(&self.inner.fresh_entry(account), version).await
     }
 
     /// To be called once it is dropped: wipes it.
@@ -200,6 +200,12 @@ impl Inner {
             self.rebind();
         }
         entry
+    }
+
+    /// The entry, after a look at the bindings' latest.
+    fn fresh_entry(&self, account: AccountId) -> Arc<Entry> {
+        self.rebind();
+        self.entry(account)
     }
 
     fn rebind(&self) {
@@ -262,3 +268,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is guarded is consistent after every statement, so a panic elsewhere does not matter here.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

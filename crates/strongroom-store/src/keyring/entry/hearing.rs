@@ -145,7 +145,8 @@ impl Entry {
         let at_ms = millis(now.wall);
         let last = inner.status.last_answer.replace(LastAnswer { denied, at_ms });
         let kind = |denied: &Option<KeyDenied>| denied.as_ref().map(discriminant);
-        if last.is_none_or(|last| kind(&last.denied) != kind(&denied)) {
+        let begins = denied.is_none() && inner.held.is_none();
+        if begins || last.is_none_or(|last| kind(&last.denied) != kind(&denied)) {
             self.shared().events.emit(StoreEvent::KeyHeard {
                 account: self.account(),
                 key,

@@ -1,0 +1,422 @@
+//! How leases begin, go on and end.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use futures::future::join_all;
+use strongroom_seal::NoAnswer;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    rig::{BOUND, GRACE, Rig, UNREACHABLE},
+    vault::{Asked, Mood},
+};
+use crate::{
+    event::StoreEvent,
+    keyring::{KeyDenied, KeyState, Lease},
+    limits,
+};
+
+/// How long the lease can be used from now on, looked at every 50 ms.
+async fn usable_for(lease: &Lease) -> Duration {
+    let start = Instant::now();
+    while lease.guard().is_ok() {
+        sleep(Duration::from_millis(50)).await;
+    }
+    start.elapsed()
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_wishes_at_once_are_one_unwrap() {
+    let rig = Rig::used_before().await;
+    let leases = join_all((0..100).map(|_| rig.keyring.lease(rig.account))).await;
+    assert!(leases.iter().all(Result::is_ok));
+    assert_eq!(rig.vault.unwraps(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wish_that_is_given_up_does_not_spoil_it_for_the_others() {
+    let rig = Rig::used_before().await;
+    let late = rig.vault.answer_late();
+    let first = tokio::spawn({
+        let (keyring, account) = (rig.keyring.clone(), rig.account);
+        async move { keyring.lease(account).await.is_ok() }
+    });
+    sleep(seconds(1)).await;
+    first.abort();
+    late.add_permits(1);
+    rig.lease().await;
+    assert_eq!(rig.vault.unwraps(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn uses_under_a_lease_cost_no_call_to_the_vault() {
+    let rig = Rig::used_before().await;
+    for _ in 0..1_000 {
+        let lease = rig.lease().await;
+        lease.check().unwrap();
+        assert_eq!(lease.guard().unwrap().current().version().get(), 1);
+    }
+    assert_eq!(rig.vault.unwraps(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_in_use_is_renewed_at_a_third_of_the_bound() {
+    let rig = Rig::used_before().await;
+    let lease = rig.lease().await;
+    for _ in 0..3_600 {
+        sleep(Duration::from_millis(100)).await;
+        lease.check().unwrap();
+    }
+    let unwraps = rig.vault.unwraps();
+    assert!((108..=128).contains(&unwraps), "{unwraps} unwraps in 6 minutes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_accounts_hold_no_lease_and_ask_nothing() {
+    let mut rig = Rig::used_before().await;
+    let lease = rig.lease().await;
+    sleep(limits::IDLE * 2).await;
+    lease.check().unwrap();
+    drop(lease);
+    sleep(limits::IDLE + seconds(1)).await;
+    assert_eq!(rig.state(), KeyState::Idle);
+    assert!(rig.was_wiped());
+    let unwraps = rig.vault.unwraps();
+    sleep(seconds(3600)).await;
+    assert_eq!(rig.vault.unwraps(), unwraps);
+    rig.lease().await.check().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_and_gone_end_the_lease_when_they_are_heard_and_wipe_the_key() {
+    for (no, denied) in [
+        (NoAnswer::Refused, KeyDenied::Refused),
+        (NoAnswer::Gone, KeyDenied::Gone),
+    ] {
+        let mut rig = Rig::used_before().await;
+        let lease = rig.lease().await;
+        drop(lease.guard().unwrap());
+        let ended = lease.ended();
+        rig.vault.says(no);
+        let start = Instant::now();
+        assert_eq!(ended.await, denied);
+        assert!(start.elapsed() <= BOUND / 3);
+        assert_eq!(lease.check(), Err(denied));
+        assert!(lease.guard().is_err());
+        assert_eq!(rig.state(), KeyState::Denied(denied));
+        let events = rig.heard();
+        let account = rig.account;
+        let wiped = |event: &StoreEvent| matches!(event, StoreEvent::Wiped { account: of, denied: why, .. } if *of == account && *why == Some(denied));
+        let heard = |event: &StoreEvent| matches!(event, StoreEvent::KeyHeard { denied: why, .. } if *why == Some(denied));
+        assert!(events.iter().any(wiped) && events.iter().any(heard));
+        assert!(
+            events
+                .iter()
+                .any(|event| matches!(event, StoreEvent::LastUse { .. }))
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_refusal_the_vault_is_asked_once_a_second_at_most_and_work_resumes_by_itself() {
+    let rig = Rig::used_before().await;
+    rig.vault.says(NoAnswer::Refused);
+    let start = Instant::now();
+    while start.elapsed() < seconds(10) {
+        assert!(matches!(
+            rig.keyring.lease(rig.account).await,
+            Err(KeyDenied::Refused)
+        ));
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert!(rig.vault.unwraps() <= 11, "{}", rig.vault.unwraps());
+    rig.vault.mood(Mood::Willing);
+    sleep(limits::ASK_AGAIN).await;
+    rig.lease().await.check().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_ended_stays_ended_when_the_key_comes_back() {
+    let rig = Rig::used_before().await;
+    let lease = rig.lease().await;
+    rig.vault.says(NoAnswer::Refused);
+    lease.ended().await;
+    rig.vault.mood(Mood::Willing);
+    sleep(seconds(2)).await;
+    let new = rig.lease().await;
+    assert_eq!(lease.check(), Err(KeyDenied::Refused));
+    new.check().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_strict_mode_silence_ends_the_lease_at_the_bound() {
+    for (mood, denied) in [
+        (
+            Mood::Says(UNREACHABLE),
+            KeyDenied::Unreachable { retry_after: None },
+        ),
+        (Mood::Mute, KeyDenied::Unreachable { retry_after: None }),
+        (
+            Mood::Says(NoAnswer::Throttled {
+                retry_after: Some(seconds(2)),
+            }),
+            KeyDenied::Throttled {
+                retry_after: Some(seconds(2)),
+            },
+        ),
+    ] {
+        let rig = Rig::used_before().await;
+        rig.grace(Duration::ZERO);
+        let lease = rig.lease().await;
+        rig.vault.mood(mood);
+        let usable = usable_for(&lease).await;
+        assert!(usable <= BOUND + Duration::from_millis(50), "{usable:?}");
+        assert!(usable >= BOUND - Duration::from_millis(50), "{usable:?}");
+        assert_eq!(lease.check(), Err(denied));
+        assert_eq!(rig.state(), KeyState::Denied(denied));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_grace_silence_is_lived_through_until_the_grace_is_spent() {
+    for mood in [
+        Mood::Says(UNREACHABLE),
+        Mood::Mute,
+        Mood::Says(NoAnswer::Throttled {
+            retry_after: Some(seconds(600)),
+        }),
+    ] {
+        let rig = Rig::used_before().await;
+        let lease = rig.lease().await;
+        rig.vault.mood(mood);
+        let usable = usable_for(&lease).await;
+        assert!(
+            usable <= GRACE + Duration::from_millis(50),
+            "{mood:?}: {usable:?}"
+        );
+        assert!(
+            usable >= GRACE - Duration::from_millis(50),
+            "{mood:?}: {usable:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vault_that_comes_back_within_the_grace_renews_the_lease() {
+    let rig = Rig::used_before().await;
+    let lease = rig.lease().await;
+    rig.vault.mood(Mood::Mute);
+    sleep(seconds(40)).await;
+    rig.vault.mood(Mood::Willing);
+    sleep(seconds(300)).await;
+    lease.check().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_in_the_grace_ends_it_at_once() {
+    let rig = Rig::used_before().await;
+    let lease = rig.lease().await;
+    rig.vault.says(UNREACHABLE);
+    sleep(seconds(30)).await;
+    lease.check().unwrap();
+    rig.vault.says(NoAnswer::Refused);
+    let start = Instant::now();
+    assert_eq!(lease.ended().await, KeyDenied::Refused);
+    assert!(start.elapsed() < BOUND / 2);
+    // And silence after it brings nothing back.
+    rig.vault.says(UNREACHABLE);
+    sleep(seconds(2)).await;
+    assert!(rig.keyring.lease(rig.account).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_yes_that_comes_after_a_refusal_to_a_later_question_counts_for_nothing() {
+    let rig = Rig::used_before().await;
+    let lease = rig.lease().await;
+    let late = rig.vault.answer_late();
+    sleep(BOUND / 3).await;
+    assert_eq!(
+        rig.vault.unwraps(),
+        2,
+        "the renewal is out, already granted by the vault"
+    );
+    // A rotation unwraps the same active wrap, and hears a no.
+    rig.vault.says(NoAnswer::Refused);
+    rig.change_binding(|binding| binding.version = Some("2".to_owned()));
+    assert!(rig.keyring.rewrap(rig.account).await.is_err());
+    assert_eq!(lease.check(), Err(KeyDenied::Refused));
+    rig.vault.mood(Mood::Mute);
+    late.add_permits(1);
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(lease.check(), Err(KeyDenied::Refused));
+    assert_ne!(rig.state(), KeyState::Held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_process_finds_its_lease_over_at_the_next_use() {
+    let rig = Rig::used_before().await;
+    let lease = rig.lease().await;
+    // Even in the midst of a grace, which must not outlive the sleep.
+    for silent in [false, true] {
+        let lease = if silent { rig.lease().await } else { lease.clone() };
+        if silent {
+            rig.vault.says(UNREACHABLE);
+            sleep(seconds(12)).await;
+            lease.check().unwrap();
+        }
+        rig.clock.suspend(seconds(20));
+        assert!(lease.guard().is_err());
+        assert!(lease.check().is_err());
+        rig.vault.mood(Mood::Willing);
+        sleep(seconds(2)).await;
+        rig.lease().await.check().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_jumps_either_way_ends_the_lease() {
+    for step in [3_600_000, -1_000, -3_600_000] {
+        let rig = Rig::used_before().await;
+        let lease = rig.lease().await;
+        sleep(seconds(5)).await;
+        lease.check().unwrap();
+        rig.clock.step_wall_clock(step);
+        assert!(lease.check().is_err());
+        rig.lease().await.check().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nudge_asks_at_once_and_decides_nothing() {
+    let rig = Rig::used_before().await;
+    let lease = rig.lease().await;
+    sleep(seconds(1)).await;
+    rig.keyring.nudge(rig.account);
+    sleep(Duration::from_millis(5)).await;
+    assert_eq!(rig.vault.unwraps(), 2);
+    lease.check().unwrap();
+
+    rig.vault.says(NoAnswer::Refused);
+    rig.keyring.nudge(rig.account);
+    let start = Instant::now();
+    assert_eq!(lease.ended().await, KeyDenied::Refused);
+    assert!(start.elapsed() < Duration::from_millis(5));
+
+    // The push that the key is back makes the state right without anyone's wish.
+    rig.vault.mood(Mood::Willing);
+    rig.keyring.nudge(rig.account);
+    sleep(Duration::from_millis(5)).await;
+    assert_eq!(rig.state(), KeyState::Held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nudge_while_a_question_is_out_asks_again_after_it() {
+    let rig = Rig::used_before().await;
+    let lease = rig.lease().await;
+    let late = rig.vault.answer_late();
+    sleep(BOUND / 3).await;
+    rig.vault.says(NoAnswer::Refused);
+    rig.keyring.nudge(rig.account);
+    late.add_permits(1);
+    let start = Instant::now();
+    assert_eq!(lease.ended().await, KeyDenied::Refused);
+    assert!(start.elapsed() < Duration::from_millis(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wiping_waits_for_guards_and_for_nothing_else() {
+    let mut rig = Rig::used_before().await;
+    let lease = rig.lease().await;
+    let others = [lease.clone(), lease.clone()];
+    let guard = lease.guard().unwrap();
+    rig.vault.says(NoAnswer::Refused);
+    lease.ended().await;
+    assert!(lease.guard().is_err(), "no new guard");
+    assert!(!rig.was_wiped(), "a guard is still out");
+    assert_eq!(guard.current().version().get(), 1);
+    drop(guard);
+    assert!(rig.was_wiped(), "the leases that live do not matter");
+    drop(others);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttling_vault_is_left_in_peace_for_as_long_as_it_asks() {
+    let rig = Rig::used_before().await;
+    let retry_after = Some(seconds(20));
+    rig.vault.says(NoAnswer::Throttled { retry_after });
+    for _ in 0..19 {
+        let denied = rig.keyring.lease(rig.account).await.map(drop);
+        assert_eq!(denied, Err(KeyDenied::Throttled { retry_after }));
+        sleep(seconds(1)).await;
+    }
+    assert_eq!(rig.vault.unwraps(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn storage_that_fails_for_a_moment_costs_no_lease_and_for_longer_gets_no_grace() {
+    let rig = Rig::used_before().await;
+    let lease = rig.lease().await;
+    rig.branches.fails.store(true, Ordering::SeqCst);
+    sleep(seconds(5)).await;
+    lease.check().unwrap();
+    rig.branches.fails.store(false, Ordering::SeqCst);
+    sleep(seconds(20)).await;
+    lease.check().unwrap();
+    rig.branches.fails.store(true, Ordering::SeqCst);
+    assert!(usable_for(&lease).await <= BOUND + Duration::from_millis(50));
+    assert!(matches!(
+        rig.keyring.lease(rig.account).await,
+        Err(KeyDenied::Storage)
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_leased_without_a_binding_and_its_end_ends_the_lease() {
+    let rig = Rig::used_before().await;
+    let lease = rig.lease().await;
+    let bindings = rig.bindings.send_replace(Vec::new());
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(lease.check(), Err(KeyDenied::NotBound));
+    assert!(matches!(
+        rig.keyring.lease(rig.account).await,
+        Err(KeyDenied::NotBound)
+    ));
+    let unwraps = rig.vault.unwraps();
+    rig.bindings.send_replace(bindings);
+    // At once, even if the change was not followed yet.
+    rig.lease().await.check().unwrap();
+    assert_eq!(rig.vault.unwraps(), unwraps + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shorter_bound_holds_at_once() {
+    let rig = Rig::used_before().await;
+    let lease = rig.lease().await;
+    sleep(seconds(3)).await;
+    rig.vault.mood(Mood::Mute);
+    rig.change_binding(|binding| {
+        binding.revocation_bound = seconds(1);
+        binding.outage_grace = Duration::ZERO;
+    });
+    sleep(Duration::from_millis(1)).await;
+    assert!(lease.check().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_ends_every_lease_and_refuses_more() {
+    let mut rig = Rig::used_before().await;
+    let lease = rig.lease().await;
+    let ended = lease.ended();
+    rig.keyring.close().await;
+    assert_eq!(ended.await, KeyDenied::Closed);
+    assert!(rig.was_wiped());
+    assert!(matches!(
+        rig.keyring.lease(rig.account).await,
+        Err(KeyDenied::Closed)
+    ));
+    assert_eq!(rig.vault.count(Asked::Unwrap), 1);
+}

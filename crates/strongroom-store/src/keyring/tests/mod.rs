@@ -1,0 +1,5 @@
+mod leasing;
+mod rig;
+mod rotating;
+mod trusting;
+mod vault;
