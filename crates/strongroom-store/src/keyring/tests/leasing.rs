@@ -7,7 +7,7 @@ use strongroom_seal::NoAnswer;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    rig::{BOUND, GRACE, Rig, UNREACHABLE},
+    rig::{BOUND, GRACE, RENEWED, Rig, UNREACHABLE},
     vault::{Asked, Mood},
 };
 use crate::{
@@ -104,7 +104,7 @@ async fn refused_and_gone_end_the_lease_when_they_are_heard_and_wipe_the_key() {
         rig.vault.says(no);
         let start = Instant::now();
         assert_eq!(ended.await, denied);
-        assert!(start.elapsed() <= BOUND / 3);
+        assert!(start.elapsed() <= RENEWED);
         assert_eq!(lease.check(), Err(denied));
         assert!(lease.guard().is_err());
         assert_eq!(rig.state(), KeyState::Denied(denied));
@@ -238,7 +238,7 @@ async fn a_yes_that_comes_after_a_refusal_to_a_later_question_counts_for_nothing
     let rig = Rig::used_before().await;
     let lease = rig.lease().await;
     let late = rig.vault.answer_late();
-    sleep(BOUND / 3).await;
+    sleep(RENEWED).await;
     assert_eq!(
         rig.vault.unwraps(),
         2,
@@ -318,7 +318,7 @@ async fn a_nudge_while_a_question_is_out_asks_again_after_it() {
     let rig = Rig::used_before().await;
     let lease = rig.lease().await;
     let late = rig.vault.answer_late();
-    sleep(BOUND / 3).await;
+    sleep(RENEWED).await;
     rig.vault.says(NoAnswer::Refused);
     rig.keyring.nudge(rig.account);
     late.add_permits(1);
@@ -396,7 +396,7 @@ async fn nothing_is_leased_without_a_binding_and_its_end_ends_the_lease() {
 async fn a_shorter_bound_holds_at_once() {
     let rig = Rig::used_before().await;
     let lease = rig.lease().await;
-    sleep(seconds(3)).await;
+    sleep(seconds(2)).await;
     rig.vault.mood(Mood::Mute);
     rig.change_binding(|binding| {
         binding.revocation_bound = seconds(1);

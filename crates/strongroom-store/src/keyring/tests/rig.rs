@@ -26,6 +26,8 @@ use crate::{
 };
 
 pub(super) const BOUND: Duration = Duration::from_secs(10);
+/// By now a lease has been renewed, whatever the jitter.
+pub(super) const RENEWED: Duration = Duration::from_millis(3_500);
 pub(super) const GRACE: Duration = Duration::from_secs(60);
 pub(super) const UNREACHABLE: NoAnswer = NoAnswer::Unreachable;
 

@@ -6,7 +6,7 @@ use strongroom_seal::{BranchVersion, KeyName, NoAnswer};
 use tokio::time::sleep;
 
 use super::{
-    rig::{BOUND, Rig, key},
+    rig::{BOUND, RENEWED, Rig, key},
     vault::{Asked, Mood},
 };
 use crate::{event::StoreEvent, keyring::KeyDenied, limits, rotation::RotationError};
@@ -170,7 +170,7 @@ async fn a_new_branch_version_is_current_and_the_older_one_still_opens() {
     let lease = rig.lease().await;
     assert!(lease.guard().unwrap().version(BranchVersion::FIRST).is_some());
     let unwraps = rig.vault.unwraps();
-    sleep(BOUND / 3).await;
+    sleep(RENEWED).await;
     assert_eq!(rig.vault.unwraps(), unwraps + 1);
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use strongroom_seal::{BranchKey, BranchVersion, Endorsement, KeyId, Secret};
 use tokio::time::sleep;
 
-use super::rig::{BOUND, Rig, key, seed_wrap};
+use super::rig::{RENEWED, Rig, key, seed_wrap};
 use crate::{
     keyring::{KeyDenied, KeyState},
     limits,
@@ -80,7 +80,7 @@ async fn a_planted_successor_ends_a_lease_at_the_next_renewal() {
     let lease = rig.lease().await;
     let planted = planted_row(&rig, BranchVersion::new(2));
     rig.branches.tamper(|rows| rows.push(planted));
-    sleep(BOUND / 3).await;
+    sleep(RENEWED).await;
     assert_eq!(lease.check(), Err(KeyDenied::Mismatch));
 }
 
