@@ -104,12 +104,28 @@ pub(crate) fn stored_len(part: &PartRow, folder: &Path) -> Result<u64, BlobFault
     }
 }
 
+/// The length that a blob of this size has as it is stored.
+pub(crate) fn expected_len(part: &PartRow) -> u64 {
+    // A size that no blob can have fits no slot.
+    blob_layout::stored_len(part.size).unwrap_or(0)
+}
+
 /// Why a blob did not prove to be what it should.
 pub(crate) enum BlobFault {
     /// Its file is not there. The object may have been deleted meanwhile.
     Missing,
     /// It is there and wrong.
     Bad(String),
+}
+
+impl BlobFault {
+    /// In words.
+    pub(crate) fn what(self) -> String {
+        match self {
+            Self::Missing => "its file is not there".to_owned(),
+            Self::Bad(what) => what,
+        }
+    }
 }
 
 fn open_file(path: &Path) -> Result<File, BlobFault> {

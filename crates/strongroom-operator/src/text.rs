@@ -48,10 +48,14 @@ impl<'a> Scanner<'a> {
     }
 
     fn end_run(&mut self) {
-        let run = std::mem::take(&mut self.run);
-        if beside_names(&run) >= READABLE_RUN && !self.is_documented(&run) {
-            self.found.push((self.start, run.len()));
+        // Sealed bytes are full of short runs: they cost nothing more than this.
+        let reported = self.run.len() >= READABLE_RUN
+            && beside_names(&self.run) >= READABLE_RUN
+            && !self.is_documented(&self.run);
+        if reported {
+            self.found.push((self.start, self.run.len()));
         }
+        self.run.clear();
     }
 
     /// Runs are cut at line breaks, so a documented text shows up line by line; neighbours may add a byte at either end.

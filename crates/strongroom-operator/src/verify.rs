@@ -94,7 +94,11 @@ impl Run<'_> {
         let place = format!("{} {} part {}", record.kind, record.id, part.part);
         let stored = match objects::stored_len(part, self.folder) {
             Ok(stored) => stored,
-            Err(fault) => return self.blob_fault(record, part, &place, fault),
+            Err(BlobFault::Missing) if self.was_deleted(record, part)? => objects::expected_len(part),
+            Err(fault) => {
+                self.report.fault(&place, fault.what());
+                return Ok(());
+            }
         };
         let Some(wrapped) = self.wrapped(record, &place, (part.slot, part.part, stored))? else {
             return Ok(());
@@ -103,13 +107,17 @@ impl Run<'_> {
         let opened = self.with_branch(record, &wrapped, |branch| {
             objects::open_blob(branch, &wrapped, record, part, folder)
         });
-        match opened {
-            Some(Err(BlobFault::Missing)) => self.blob_fault(record, part, &place, BlobFault::Missing),
-            opened => {
-                let _ = self.note(record, &place, &wrapped, stored, opened);
-                Ok(())
-            }
-        }
+        let opened = match opened {
+            Some(Err(BlobFault::Missing)) if self.was_deleted(record, part)? => None,
+            opened => opened,
+        };
+        let _ = self.note(record, &place, &wrapped, stored, opened);
+        Ok(())
+    }
+
+    /// A missing file is no fault if its object was deleted since the snapshot, to whose statistics it belongs all the same.
+    fn was_deleted(&self, record: &RecordRow, part: &PartRow) -> Result<bool, VerifyError> {
+        Ok(!Database::open(self.folder)?.holds_part(record.seq, part.part)?)
     }
 
     /// The wrapped key of an object, if its slot says that it is this object's.
@@ -164,8 +172,7 @@ impl Run<'_> {
         count.bytes += stored;
         match opened {
             Some(Ok(())) => count.opened += 1,
-            Some(Err(BlobFault::Bad(what))) => self.report.fault(place, what),
-            Some(Err(BlobFault::Missing)) => self.report.fault(place, "its file is not there"),
+            Some(Err(fault)) => self.report.fault(place, fault.what()),
             None => {}
         }
         count
@@ -192,22 +199,6 @@ impl Run<'_> {
             self.report
                 .fault("records.db", "the statistics are not what the objects bear out");
         }
-    }
-
-    /// A missing file is no fault if its object was deleted since the snapshot.
-    fn blob_fault(
-        &mut self,
-        record: &RecordRow,
-        part: &PartRow,
-        place: &str,
-        fault: BlobFault,
-    ) -> Result<(), VerifyError> {
-        match fault {
-            BlobFault::Missing if !Database::open(self.folder)?.holds_part(record.seq, part.part)? => {}
-            BlobFault::Missing => self.report.fault(place, "its file is not there"),
-            BlobFault::Bad(what) => self.report.fault(place, what),
-        }
-        Ok(())
     }
 
     fn finish(mut self, branches: &[BranchRow]) -> Report {
