@@ -1,6 +1,5 @@
 //! What an instance needs to be there: made at the first start, found at every other.
 
-use strongroom_azure::ResourceId;
 use strongroom_control::{
     Account, BuiltInRole, Control, ControlError, Deployment, Encryption, NewAccount, RevocationPolicy,
 };
@@ -18,7 +17,7 @@ const LOCATION: &str = "local";
 const SOFT_DELETE_DAYS: u32 = 90;
 
 /// The vault with its RSA-2048 key: soft delete and purge protection are set and stay so.
-pub(crate) async fn vault(control: &Control, engine: &VaultEngine) -> Result<ResourceId, StartError> {
+pub(crate) async fn key(control: Control, engine: VaultEngine) -> Result<(), StartError> {
     let id = control.ensure_vault(VAULT, GROUP)?;
     let settings = VaultSettings {
         name: VAULT.to_owned(),
@@ -46,7 +45,7 @@ pub(crate) async fn vault(control: &Control, engine: &VaultEngine) -> Result<Res
             Err(fault) => return Err(fault.into()),
         }
     }
-    Ok(id)
+    Ok(())
 }
 
 /// The account, who it is to the vault, and who administers both.
@@ -57,11 +56,8 @@ pub(crate) struct Identities {
 }
 
 /// Makes or finds them. `known_secret` is the administrator's, from the last start.
-pub(crate) fn identities(
-    control: &Control,
-    vault: &ResourceId,
-    known_secret: Option<&str>,
-) -> Result<Identities, StartError> {
+pub(crate) fn identities(control: &Control, known_secret: Option<&str>) -> Result<Identities, StartError> {
+    let vault = &control.ensure_vault(VAULT, GROUP)?;
     let account = control.ensure_account(&NewAccount {
         name: ACCOUNT.to_owned(),
         resource_group: GROUP.to_owned(),

@@ -2,7 +2,7 @@
 //! libraries at finer levels would print headers and bodies.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +32,9 @@ pub(crate) fn start(folder: &Path, format: LogFormat) -> Result<(), LogError> {
         .json()
         .with_writer(file)
         .with_filter(filter());
-    let stderr = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let stderr = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
     let to_stderr = match format {
         LogFormat::Human => stderr.with_target(false).with_filter(filter()).boxed(),
         LogFormat::Json => stderr.json().with_filter(filter()).boxed(),

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
-use strongroom_azure::ResourceId;
 use strongroom_control::{Control, ControlError, TokenIssuer};
 use strongroom_journal::{Journal, JournalError, SigningKey};
 use strongroom_seal::{AccountId, Clock, KeyWrap};
-use strongroom_service::{JournalSink, Limits, Metrics, ServiceJournal, ServiceParts, follow};
-use strongroom_store::{OpenStoreError, PermitAuthority, Store, StoreConfig};
+use strongroom_service::{Deployments, JournalSink, Limits, Metrics, ServiceJournal, ServiceParts, follow};
+use strongroom_store::{Binding, OpenStoreError, PermitAuthority, Store, StoreConfig};
 use strongroom_vault::{
     JournalAudit, KeyVaultClientError, OpenVaultError, RootKey, VaultEngine, VaultFault, VaultHostsError,
     VaultRoutes,
@@ -114,9 +113,14 @@ impl Running {
         )
         .await?;
         let grounds = Grounds::prepare(&folder, &clock).await?;
+        let making_key = tokio::spawn(first_start::key(grounds.control.clone(), grounds.engine.clone()));
         let known = Environment::load(&folder).ok();
-        let known_secret = known.as_ref().and_then(|known| known.get("AZURE_CLIENT_SECRET"));
-        let identities = first_start::identities(&grounds.control, &grounds.vault_id, known_secret)?;
+        let control = grounds.control.clone();
+        let identities = blocking(move || {
+            let known_secret = known.as_ref().and_then(|known| known.get("AZURE_CLIENT_SECRET"));
+            first_start::identities(&control, known_secret)
+        })
+        .await?;
 
         let ports = server.ports();
         let issuer = grounds
@@ -129,6 +133,7 @@ impl Running {
         config.erase_within = settings.erase_within;
         config.anchors = Some(Arc::new(AccountAnchors(grounds.control.clone())));
         let (store, permits) = Store::open(config, before_vault(client), Arc::clone(&clock)).await?;
+        making_key.await.map_err(|_| StartError::Interrupted)??;
 
         let at_start = deployments::at_start(&settings).await?;
         let now = clock.now().wall.as_secs();
@@ -207,7 +212,6 @@ impl Running {
 struct Grounds {
     control: Control,
     engine: VaultEngine,
-    vault_id: ResourceId,
     service_journal: Journal,
     vault_journal: Journal,
 }
@@ -234,11 +238,9 @@ impl Grounds {
         };
         let (control, engine, (service_journal, vault_journal)) =
             tokio::try_join!(open_control, open_engine, open_journals)?;
-        let vault_id = first_start::vault(&control, &engine).await?;
         Ok(Self {
             control,
             engine,
-            vault_id,
             service_journal,
             vault_journal,
         })
@@ -262,6 +264,15 @@ struct Parts {
     at_start: AtStart,
 }
 
+/// What flows between the parts.
+struct Flows {
+    bindings: watch::Receiver<Vec<Binding>>,
+    deployments: watch::Receiver<Arc<Deployments>>,
+    engines: watch::Receiver<Arc<Engines>>,
+    journal: Arc<dyn ServiceJournal>,
+    background: Background,
+}
+
 /// Everything opened; nothing serves yet.
 struct Assembly {
     folder: DataFolder,
@@ -273,96 +284,29 @@ struct Assembly {
 }
 
 impl Assembly {
-    fn serve(self) -> Result<Running, StartError> {
+    fn serve(mut self) -> Result<Running, StartError> {
+        let flows = self.flow();
+        let (stage, watched) = watch::channel(Stage::Starting);
+        let routes = self.routes(&flows, watched);
         let Self {
             folder,
             server,
-            grounds,
             identities,
             environment,
             parts,
-        } = self;
-        let Grounds {
-            control,
-            engine,
-            service_journal,
-            vault_journal,
             ..
-        } = grounds;
-        let Parts {
-            settings,
-            clock,
-            issuer,
-            store,
-            permits,
-            at_start,
-        } = parts;
-        let account = &identities.account;
-        let mut background = Background::default();
-
-        let (bindings, follow_accounts) =
-            compose::bindings(&control, settings.revocation_bound, settings.outage_grace);
-        store.bind(bindings.clone());
-        background.run(follow_accounts);
-        background.run(compose::push(engine.subscribe(), bindings.clone(), store.clone()));
-        let journal: Arc<dyn ServiceJournal> = Arc::new(JournalSink::new(service_journal));
-        background.run(follow(store.events(), Arc::clone(&journal)));
-
-        let (publish, engines) = watch::channel(Arc::new(at_start.engines));
-        let (deployments, follow_deployments) = compose::deployments(&control, engines.clone());
-        background.run(follow_deployments);
-        if let Some(upstream) = at_start.silent {
-            background.run(deployments::ask_again(
-                upstream,
-                publish,
-                deploy_later(&control, &clock),
-            ));
-        }
-
-        let mut registry = Registry::default();
-        let callers = Arc::new(Callers::new(&control, &issuer, account.id));
-        let now = Arc::clone(&clock);
-        let service = ServiceParts {
-            store: store.clone(),
-            permits: permits.clone(),
-            authenticate: Arc::clone(&callers) as _,
-            deployments,
-            journal,
-            now: Arc::new(move || now.now().wall),
-            limits: Limits::default(),
-            metrics: Metrics::register(&mut registry),
-        };
-        let admin = Admin {
-            store: store.clone(),
-            permits: permits.clone(),
-            account: account.id,
-            account_name: account.name.as_str().into(),
-            bindings,
-            guard: callers,
-            clock: Arc::clone(&clock),
-        };
-        let vault = VaultRoutes {
-            engine,
-            verifier: issuer.verifier(),
-            access: Arc::new(control),
-            audit: Arc::new(JournalAudit::new(vault_journal)),
-            login: format!("https://localhost:{}", server.ports().https),
-            clock,
-        };
-        let (stage, watched) = watch::channel(Stage::Starting);
-        let routes = Routes {
-            vault: strongroom_vault::routes(vault),
-            service: strongroom_service::router(service),
-            control: issuer.routes(),
-            admin: admin::router(admin),
-            loopback: health::router(watched, registry).merge(issuer.identity_routes()),
-        };
-        let server = server.serve(&account.name, routes)?;
-        let Background {
-            stop,
-            tasks: background,
-        } = background;
-        let account = account.id;
+        } = self;
+        let server = server.serve(&identities.account.name, routes)?;
+        let Flows {
+            engines,
+            background: Background {
+                stop,
+                tasks: background,
+            },
+            ..
+        } = flows;
+        let Parts { store, permits, .. } = parts;
+        let account = identities.account.id;
         Ok(Running {
             server,
             store,
@@ -375,6 +319,104 @@ impl Assembly {
             stop,
             background,
         })
+    }
+
+    /// Lets what one part publishes reach the others.
+    fn flow(&mut self) -> Flows {
+        let Parts {
+            settings,
+            clock,
+            store,
+            at_start,
+            ..
+        } = &mut self.parts;
+        let Grounds {
+            control,
+            engine,
+            service_journal,
+            ..
+        } = &self.grounds;
+        let mut background = Background::default();
+
+        let (bindings, follow_accounts) =
+            compose::bindings(control, settings.revocation_bound, settings.outage_grace);
+        store.bind(bindings.clone());
+        background.run(follow_accounts);
+        background.run(compose::push(engine.subscribe(), bindings.clone(), store.clone()));
+        let journal: Arc<dyn ServiceJournal> = Arc::new(JournalSink::new(service_journal.clone()));
+        background.run(follow(store.events(), Arc::clone(&journal)));
+
+        let (publish, engines) = watch::channel(Arc::new(std::mem::take(&mut at_start.engines)));
+        let (deployments, follow_deployments) = compose::deployments(control, engines.clone());
+        background.run(follow_deployments);
+        if let Some(upstream) = at_start.silent.take() {
+            background.run(deployments::ask_again(
+                upstream,
+                publish,
+                deploy_later(control, clock),
+            ));
+        }
+        Flows {
+            bindings,
+            deployments,
+            engines,
+            journal,
+            background,
+        }
+    }
+
+    fn routes(&self, flows: &Flows, stage: watch::Receiver<Stage>) -> Routes {
+        let Parts {
+            clock,
+            issuer,
+            store,
+            permits,
+            ..
+        } = &self.parts;
+        let Grounds {
+            control,
+            engine,
+            vault_journal,
+            ..
+        } = &self.grounds;
+        let account = &self.identities.account;
+        let mut registry = Registry::default();
+        let callers = Arc::new(Callers::new(control, issuer, account.id));
+        let now = Arc::clone(clock);
+        let service = ServiceParts {
+            store: store.clone(),
+            permits: permits.clone(),
+            authenticate: Arc::clone(&callers) as _,
+            deployments: flows.deployments.clone(),
+            journal: Arc::clone(&flows.journal),
+            now: Arc::new(move || now.now().wall),
+            limits: Limits::default(),
+            metrics: Metrics::register(&mut registry),
+        };
+        let admin = Admin {
+            store: store.clone(),
+            permits: permits.clone(),
+            account: account.id,
+            account_name: account.name.as_str().into(),
+            bindings: flows.bindings.clone(),
+            guard: callers,
+            clock: Arc::clone(clock),
+        };
+        let vault = VaultRoutes {
+            engine: engine.clone(),
+            verifier: issuer.verifier(),
+            access: Arc::new(control.clone()),
+            audit: Arc::new(JournalAudit::new(vault_journal.clone())),
+            login: format!("https://localhost:{}", self.server.ports().https),
+            clock: Arc::clone(clock),
+        };
+        Routes {
+            vault: strongroom_vault::routes(vault),
+            service: strongroom_service::router(service),
+            control: issuer.routes(),
+            admin: admin::router(admin),
+            loopback: health::router(stage, registry).merge(issuer.identity_routes()),
+        }
     }
 }
 

@@ -1,5 +1,9 @@
 //! Chat, files and responses through the doors, and the key turned off and on again.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
 
 use std::time::Duration;
 

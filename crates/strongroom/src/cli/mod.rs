@@ -174,7 +174,7 @@ struct ExportArgs {
     /// Its id.
     id: String,
     /// Which of its blobs.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 0)]
     part: u32,
     /// A new folder for `keyset.json`, `associated_data.bin` and `sealed.bin`.
     #[arg(long, value_name = "DIR")]

@@ -46,6 +46,7 @@ async fn serve(settings: Settings) -> Result<(), CliError> {
         }
         other => other.map_err(Failure::from)?,
     };
+    tracing::info!("ready");
     table::line(&welcome(&running))?;
     tokio::select! {
         _ = terminate.recv() => {}

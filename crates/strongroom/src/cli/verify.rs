@@ -35,10 +35,11 @@ pub(super) fn run(args: &VerifyArgs) -> Result<(), CliError> {
         Output::Json => table::json(&report)?,
         Output::Table => print(&report)?,
     }
-    if report.is_clean() {
-        Ok(())
-    } else {
-        Err(CliError::NotClean(report.fault_count))
+    match vault.and_then(|vault| vault.refused) {
+        // What could not be checked is neither clean nor found wrong.
+        Some(refused) => Err(refused),
+        None if report.is_clean() => Ok(()),
+        None => Err(CliError::NotClean(report.fault_count)),
     }
 }
 
@@ -46,6 +47,8 @@ pub(super) fn run(args: &VerifyArgs) -> Result<(), CliError> {
 struct Vault {
     instance: Instance,
     bound: BTreeMap<AccountId, (KeyName, Option<Anchor>)>,
+    /// The first time that the vault did not let a key be used.
+    refused: Option<CliError>,
 }
 
 impl Vault {
@@ -56,6 +59,7 @@ impl Vault {
         Ok(Self {
             instance,
             bound: BTreeMap::from([bound]),
+            refused: None,
         })
     }
 
@@ -93,7 +97,9 @@ impl Unwrap for Vault {
                 CliError::Answered { code, .. } if code == "KeyNotFound" => NoAnswer::Gone,
                 _ => NoAnswer::Unreachable,
             };
-            VaultError::new(answer, error.to_string())
+            let told = VaultError::new(answer, error.to_string());
+            self.refused.get_or_insert(error);
+            told
         })
     }
 
