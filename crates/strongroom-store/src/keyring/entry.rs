@@ -241,7 +241,7 @@ impl Entry {
     }
 
     /// Which versions are held, with their check values.
-    pub(super) fn inventory(&self) -> Vec<(BranchVersion, CheckValue)> {
+    pub(crate) fn inventory(&self) -> Vec<(BranchVersion, CheckValue)> {
         let inner = self.lock();
         inner
             .held

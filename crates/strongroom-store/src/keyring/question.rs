@@ -32,7 +32,7 @@ async fn try_to_ask(entry: &Arc<Entry>) -> Option<Result<(), KeyDenied>> {
     // The anchor is read after the rows: it moves forward before a row is dropped, so this order cannot miss one.
     let living = entry
         .binding()
-        .map(|binding| chain::living(stored, entry.anchor(), &binding));
+        .map(|binding| chain::living(stored, entry.anchor(), &held, &binding));
     let (living, ticket) = match (living, entry.send()) {
         (Ok(Ok(living)), Ok(ticket)) => (living, ticket),
         (Ok(Err(untrusted)), Ok(ticket)) => {
@@ -41,7 +41,7 @@ async fn try_to_ask(entry: &Arc<Entry>) -> Option<Result<(), KeyDenied>> {
         }
         (Err(denied), _) | (_, Err(denied)) => return Some(Err(denied)),
     };
-    let key = living.last().map(|record| record.wrap.key.clone());
+    let key = living.key();
     let terms = entry.terms();
     let deadline = if held.is_empty() {
         terms.first_deadline()

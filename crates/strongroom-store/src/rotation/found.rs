@@ -26,8 +26,8 @@ pub(crate) async fn found(
     };
     if let Some(anchors) = &entry.shared().anchors {
         anchors.advance(entry.account(), None, first).await?;
+        entry.anchor_moved(first);
     }
-    entry.anchor_moved(first);
     entry.shared().events.emit(StoreEvent::NewBranch {
         account: entry.account(),
         version: first.version,

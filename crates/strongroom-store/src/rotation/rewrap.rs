@@ -34,13 +34,13 @@ async fn rewrap_all(entry: &Arc<Entry>) -> Result<u32, RotationError> {
     if stored.is_empty() {
         return Ok(0);
     }
-    let records = living(stored, entry.anchor(), &binding).map_err(|untrusted| {
+    let living = living(stored, entry.anchor(), &entry.inventory(), &binding).map_err(|untrusted| {
         tracing::error!(account = %entry.account(), reason = %untrusted, "the stored branch key is not trusted");
         KeyDenied::Mismatch
     })?;
     let mut done = Rewrapped::default();
     let mut result = Ok(());
-    for record in records.iter().filter(|record| record.wrap.key != target) {
+    for record in living.records.iter().filter(|record| record.wrap.key != target) {
         result = rewrap_one(entry, record, &target).await;
         if result.is_err() {
             break;

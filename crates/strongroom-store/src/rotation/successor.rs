@@ -7,7 +7,7 @@ use strongroom_seal::BranchVersion;
 use super::{BranchRecord, RotationError, seed};
 use crate::{
     event::StoreEvent,
-    keyring::{Anchor, Entry, KeyDenied},
+    keyring::{Anchor, AnchorError, Entry, KeyDenied},
     limits,
 };
 
@@ -91,9 +91,13 @@ pub(crate) async fn before_drop(entry: &Arc<Entry>, version: BranchVersion) -> R
     if !is_oldest {
         return Err(RotationError::StillNeeded);
     }
-    if let Some(anchors) = &entry.shared().anchors {
-        anchors.advance(account, anchor, to).await?;
+    match (&entry.shared().anchors, anchor) {
+        (Some(anchors), _) => {
+            anchors.advance(account, anchor, to).await?;
+            entry.anchor_moved(to);
+        }
+        (None, Some(_)) => return Err(AnchorError::Unavailable("nobody keeps the anchor".to_owned()).into()),
+        (None, None) => {}
     }
-    entry.anchor_moved(to);
     Ok(())
 }

@@ -15,7 +15,6 @@ use crate::{
         state::{Answer, Ending, Ticket},
         status::{KeyDenied, KeyState, LastAnswer},
     },
-    rotation::BranchRecord,
 };
 
 impl Entry {
@@ -43,10 +42,10 @@ impl Entry {
     pub(in crate::keyring) fn granted(
         self: &Arc<Self>,
         ticket: Ticket,
-        living: &[BranchRecord],
+        living: &chain::Living,
         fresh: Vec<BranchKey>,
     ) -> Option<Result<(), KeyDenied>> {
-        let key = living.last().map(|record| record.wrap.key.clone());
+        let key = living.key();
         let mut inner = self.lock();
         let now = self.settle(&mut inner);
         let held = inner.held.as_ref().map(|held| &*held.keys);

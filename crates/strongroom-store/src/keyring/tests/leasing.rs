@@ -1,6 +1,12 @@
 //! How leases begin, go on and end.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::future::join_all;
 use strongroom_seal::NoAnswer;
@@ -404,6 +410,50 @@ async fn a_shorter_bound_holds_at_once() {
     });
     sleep(Duration::from_millis(1)).await;
     assert!(lease.check().is_err());
+}
+
+/// In real time and on real threads, where paused time cannot look.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn uses_answers_nudges_and_ends_at_once_neither_block_each_other_nor_let_a_refused_key_be_used() {
+    let rig = Rig::used_before().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let used = Arc::new(AtomicUsize::new(0));
+    let users = (0..8).map(|_| {
+        let (keyring, account) = (rig.keyring.clone(), rig.account);
+        let (stop, used) = (Arc::clone(&stop), Arc::clone(&used));
+        tokio::spawn(async move {
+            while !stop.load(Ordering::SeqCst) {
+                if let Ok(lease) = keyring.lease(account).await {
+                    let other = lease.clone();
+                    let guard = lease.guard();
+                    used.fetch_add(usize::from(guard.is_ok()), Ordering::SeqCst);
+                    drop((lease, guard));
+                    drop(other);
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+    });
+    let users: Vec<_> = users.collect();
+    for _ in 0..20 {
+        let lease = rig.lease().await;
+        rig.vault.says(NoAnswer::Refused);
+        rig.keyring.nudge(rig.account);
+        assert_eq!(lease.ended().await, KeyDenied::Refused);
+        assert!(lease.guard().is_err());
+        let before = used.load(Ordering::SeqCst);
+        sleep(Duration::from_millis(5)).await;
+        // Those that had their guard counted it by now; nobody got a new one.
+        assert!(used.load(Ordering::SeqCst) <= before + users.len());
+        rig.vault.mood(Mood::Willing);
+        rig.keyring.nudge(rig.account);
+        while rig.state() != KeyState::Held {
+            tokio::task::yield_now().await;
+        }
+    }
+    stop.store(true, Ordering::SeqCst);
+    join_all(users).await.into_iter().for_each(Result::unwrap);
+    assert!(used.load(Ordering::SeqCst) > 0);
 }
 
 #[tokio::test(start_paused = true)]

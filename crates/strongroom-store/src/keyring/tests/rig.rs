@@ -118,6 +118,26 @@ impl Rig {
         }
     }
 
+    /// Another process over the same storage and vault, which hears nothing more from the control plane.
+    pub(super) fn second_process(&self) -> Self {
+        let bindings = watch::Sender::new(self.bindings.borrow().clone());
+        let anchors = Arc::new(Anchors {
+            bindings: bindings.clone(),
+            fails: AtomicBool::new(false),
+        });
+        let second = Self {
+            keyring: self.keyring.clone(),
+            vault: Arc::clone(&self.vault),
+            clock: Arc::clone(&self.clock),
+            branches: Arc::clone(&self.branches),
+            events: self.events.resubscribe(),
+            account: self.account,
+            anchors,
+            bindings,
+        };
+        second.restart()
+    }
+
     pub(super) async fn lease(&self) -> Lease {
         self.keyring.lease(self.account).await.unwrap()
     }

@@ -177,17 +177,9 @@ async fn a_new_branch_version_is_current_and_the_older_one_still_opens() {
 #[tokio::test(start_paused = true)]
 async fn a_version_that_another_process_added_is_loaded_when_it_is_asked_for() {
     let rig = Rig::used_before().await;
-    let lease = rig.lease().await;
-    let other = Rig {
-        events: rig.events.resubscribe(),
-        ..rig
-    }
-    .restart();
-    let rig = {
-        other.keyring.next_branch(other.account).await.unwrap();
-        other
-    };
-    drop(lease);
+    rig.lease().await;
+    let busy = rig.second_process();
+    busy.keyring.next_branch(busy.account).await.unwrap();
     let lease = rig
         .keyring
         .lease_with(rig.account, BranchVersion::new(2))
@@ -244,6 +236,45 @@ async fn a_dropped_version_leaves_memory_and_the_current_one_is_never_dropped() 
     assert_eq!(current, Err(RotationError::StillNeeded));
     sleep(BOUND * 2).await;
     lease.check().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_does_not_hear_of_a_rekey_goes_on_while_its_own_key_vouches_for_the_new_one() {
+    let busy = Rig::used_before().await;
+    let stalled = busy.second_process();
+    let lease = stalled.lease().await;
+    busy.keyring.next_branch(busy.account).await.unwrap();
+    busy.keyring
+        .before_drop(busy.account, BranchVersion::FIRST)
+        .await
+        .unwrap();
+    busy.branches.drop_version(BranchVersion::FIRST);
+    for _ in 0..3 {
+        sleep(RENEWED).await;
+        assert_eq!(lease.guard().unwrap().current().version().get(), 2);
+    }
+    // Once it holds nothing, only the anchor can vouch.
+    drop(lease);
+    sleep(limits::IDLE * 2).await;
+    let denied = stalled.keyring.lease(stalled.account).await.map(drop);
+    assert_eq!(denied, Err(KeyDenied::Mismatch));
+    stalled.bindings.send_replace(busy.bindings.borrow().clone());
+    sleep(limits::ASK_AGAIN).await;
+    stalled.lease().await.check().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forged_rekey_does_not_pass_while_the_old_key_is_held() {
+    let rig = rekeying().await;
+    let stalled = rig.second_process();
+    let lease = stalled.lease().await;
+    rig.branches.tamper(|rows| {
+        rows.remove(0);
+        rows[0].endorsement = Some(strongroom_seal::Endorsement::from_bytes([1; 32]));
+        rows[0].version = BranchVersion::new(3);
+    });
+    sleep(RENEWED).await;
+    assert_eq!(lease.check(), Err(KeyDenied::Mismatch));
 }
 
 #[tokio::test(start_paused = true)]

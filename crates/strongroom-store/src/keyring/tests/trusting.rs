@@ -85,6 +85,16 @@ async fn a_planted_successor_ends_a_lease_at_the_next_renewal() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rows_that_are_rolled_back_to_before_a_rekey_end_the_lease_of_who_saw_it() {
+    let rig = Rig::used_before().await;
+    rig.keyring.next_branch(rig.account).await.unwrap();
+    let lease = rig.lease().await;
+    rig.branches.tamper(|rows| rows.truncate(1));
+    sleep(RENEWED).await;
+    assert_eq!(lease.check(), Err(KeyDenied::Mismatch));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wrap_under_a_foreign_key_is_never_sent_anywhere() {
     for foreign in [
         "https://evil.vault.localhost:8443/keys/main/1",
