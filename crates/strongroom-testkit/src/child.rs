@@ -206,7 +206,11 @@ fn not_ready(process: &mut std::process::Child, folder: &DataFolder) -> TestkitE
 /// One of the program's commands, such as `verify`, on a data folder, and what it said.
 pub async fn strongroom_command(folder: &Path, arguments: &[&str]) -> Result<Output, TestkitError> {
     let mut command = tokio::process::Command::new(strongroom_program()?);
-    command.args(arguments).arg("--data").arg(folder).stdin(Stdio::null());
+    command
+        .args(arguments)
+        .arg("--data")
+        .arg(folder)
+        .stdin(Stdio::null());
     Ok(command.output().await?)
 }
 

@@ -66,11 +66,16 @@ impl Storage {
         Ok(())
     }
 
-    /// Runs statements. What they delete is not overwritten.
+    /// Runs statements.
     pub fn execute(&self, sql: &str) -> Result<(), TestkitError> {
-        let connection = self.connection()?;
-        connection.execute_batch("PRAGMA secure_delete = OFF")?;
-        Ok(connection.execute_batch(sql)?)
+        Ok(self.connection()?.execute_batch(sql)?)
+    }
+
+    /// Takes a change of the schema back, and every trace of it.
+    pub fn mend(&self, sql: &str) -> Result<(), TestkitError> {
+        self.execute(&format!(
+            "PRAGMA secure_delete = ON; {sql}; PRAGMA wal_checkpoint(TRUNCATE)"
+        ))
     }
 
     fn connection(&self) -> Result<Connection, TestkitError> {
