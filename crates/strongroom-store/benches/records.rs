@@ -15,6 +15,7 @@ mod plain_records;
 use std::{sync::Arc, time::Duration};
 
 use bench_rig::BenchRig;
+use bytes::Bytes;
 use futures::future::join_all;
 use plain_records::PlainRecords;
 use strongroom_store::{JobState, NewObject, Order, Page, StoreError};
@@ -35,6 +36,7 @@ fn main() {
         .unwrap();
     runtime.block_on(async {
         writes().await;
+        uploads().await;
         at_size().await;
     });
 }
@@ -82,7 +84,7 @@ async fn writes() {
             async move {
                 plain
                     .put(format!("{round}-{writer}-{number}"), vec![7; BODY])
-                    .await
+                    .await;
             }
         });
         let unsealed = unsealed.await;
@@ -102,6 +104,27 @@ async fn writes() {
         median(sealed_rates),
         "1/s",
         &goal,
+    );
+    rig.store.close().await;
+}
+
+/// Durable 4 KiB uploads per second by 64 clients, without the HTTP around them.
+async fn uploads() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = BenchRig::open(folder.path()).await;
+    let mut rates = Vec::new();
+    for round in 0..ROUNDS {
+        let uploads = rate(|writer, number| {
+            let rig = rig.clone();
+            async move { rig.upload(&format!("{round}-{writer}-{number}"), 4096).await }
+        });
+        rates.push(uploads.await);
+    }
+    report(
+        "uploads_of_4_kib_sealed_64_clients",
+        median(rates),
+        "1/s",
+        &Goal::None,
     );
     rig.store.close().await;
 }
@@ -251,6 +274,17 @@ async fn rekey(rig: &BenchRig, count: u64) {
 }
 
 impl BenchRig {
+    async fn upload(&self, id: &str, length: usize) {
+        let mut writer = self.store.stage(&self.write, "bench", id, 0).await.unwrap();
+        writer.write(Bytes::from(vec![7; length])).await.unwrap();
+        let blobs = vec![writer.finish().await.unwrap()];
+        let new = NewObject {
+            blobs,
+            ..NewObject::new("bench", id, &[7; 256])
+        };
+        self.store.put(&self.write, new).await.unwrap();
+    }
+
     async fn put(&self, id: &str, body: &[u8]) {
         loop {
             match self

@@ -23,6 +23,7 @@ impl Default for Faults {
 
 impl Faults {
     /// A machine that stops before the step after `steps` more.
+    #[cfg(test)]
     pub(crate) fn after(steps: u32) -> Self {
         Self {
             left: Arc::new(AtomicI64::new(i64::from(steps))),
@@ -40,6 +41,7 @@ impl Faults {
     }
 
     /// Whether it has stopped.
+    #[cfg(test)]
     pub(crate) fn stopped(&self) -> bool {
         self.left.load(Ordering::SeqCst) <= 0
     }

@@ -65,7 +65,7 @@ fn write(connection: &Connection, writes: &Receiver<Write>) {
                 .unwrap()
                 .execute([])
                 .map(drop)
-                .unwrap()
+                .unwrap();
         };
         run("BEGIN IMMEDIATE");
         for Write { id, body, .. } in &group {

@@ -19,6 +19,7 @@ pub(crate) struct MemoryBlobs {
 }
 
 impl MemoryBlobs {
+    #[cfg(test)]
     pub(crate) fn new(faults: Faults) -> Self {
         Self {
             durable: Arc::default(),
@@ -27,6 +28,7 @@ impl MemoryBlobs {
     }
 
     /// The same blobs after the machine came back.
+    #[cfg(test)]
     pub(crate) fn revived(&self, faults: Faults) -> Self {
         Self {
             durable: Arc::clone(&self.durable),

@@ -92,11 +92,11 @@ async fn work(inner: &Inner, job: &JobRow) -> Result<(), Stop> {
         Err(stop) => {
             match &stop {
                 Stop::Denied(denied) => {
-                    info!(account = %job.account, %denied, "rekey waits for the customer key")
+                    info!(account = %job.account, %denied, "rekey waits for the customer key");
                 }
                 Stop::Overtaken => info!(account = %job.account, "rekey was overtaken and is looked at anew"),
                 Stop::Damaged(keys) => {
-                    warn!(account = %job.account, keys, "rekey cannot end: object keys do not open")
+                    warn!(account = %job.account, keys, "rekey cannot end: object keys do not open");
                 }
                 Stop::Fault(fault) => warn!(account = %job.account, %fault, "rekey failed for now"),
             }

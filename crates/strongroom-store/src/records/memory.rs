@@ -81,6 +81,7 @@ impl MemoryRecords {
     }
 
     /// The same records, seen by another store or after the machine came back.
+    #[cfg(test)]
     pub(crate) fn revived(&self, faults: Faults, bin: LitterBin) -> Self {
         Self {
             state: Arc::clone(&self.state),
@@ -146,7 +147,7 @@ impl State {
                 Change::Rewrap(rewraps) => self.rewrap(account, rewraps, &mut receipt),
                 Change::CountExport => *self.exports.entry(account).or_default() += 1,
                 Change::AppendBranch { expected, branch } => {
-                    self.append_branch(account, *expected, branch)?
+                    self.append_branch(account, *expected, branch)?;
                 }
                 Change::ReplaceSeed {
                     version,

@@ -80,7 +80,7 @@ pub(crate) trait Gate: Send + 'static {
 
 impl Gate for Lease {
     fn check(&self) -> Result<(), KeyDenied> {
-        Lease::check(self)
+        Self::check(self)
     }
 }
 

@@ -23,7 +23,6 @@ use crate::{
     records::{BranchTable, Records},
 };
 
-#[cfg(test)]
 pub(crate) use folder::sweep;
 pub(crate) use keys::KeyMiss;
 
@@ -84,7 +83,7 @@ impl Store {
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, PermitAuthority), OpenStoreError> {
         let parts = folder::open(config.folder.clone()).await?;
-        folder::sweep(&*parts.records, &*parts.blobs).await?;
+        sweep(&*parts.records, &*parts.blobs).await?;
         Ok((Self::over(parts, &config, vault, clock), PermitAuthority::new()))
     }
 

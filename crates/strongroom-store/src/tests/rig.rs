@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
-    Action, Binding, Permit, PermitAuthority, Store, StoreConfig,
+    Action, Anchor, AnchorError, AnchorKeeper, Binding, Permit, PermitAuthority, Store, StoreConfig,
     blobs::{Litter, memory::MemoryBlobs},
     faults::Faults,
     records::memory::MemoryRecords,
@@ -119,10 +119,11 @@ impl Clock for HandClock {
     }
 }
 
-/// What outlives a store in memory.
+/// What outlives a store in memory, and what the control plane keeps beside it.
 pub(super) struct Machine {
     records: MemoryRecords,
     pub(super) blobs: MemoryBlobs,
+    bindings: watch::Sender<Vec<Binding>>,
 }
 
 impl Machine {
@@ -131,7 +132,35 @@ impl Machine {
         Self {
             records: MemoryRecords::new(Faults::default(), bin),
             blobs: MemoryBlobs::new(Faults::default()),
+            bindings: watch::channel(Vec::new()).0,
         }
+    }
+}
+
+/// Keeps anchors in the bindings that every instance watches.
+struct Pins(watch::Sender<Vec<Binding>>);
+
+impl AnchorKeeper for Pins {
+    fn advance(
+        &self,
+        account: AccountId,
+        from: Option<Anchor>,
+        to: Anchor,
+    ) -> BoxFuture<'_, Result<(), AnchorError>> {
+        Box::pin(async move {
+            let mut answer = Err(AnchorError::NoAccount);
+            self.0.send_modify(|bindings| {
+                for binding in bindings.iter_mut().filter(|binding| binding.account == account) {
+                    answer = if binding.anchor == from || binding.anchor == Some(to) {
+                        binding.anchor = Some(to);
+                        Ok(())
+                    } else {
+                        Err(AnchorError::Moved)
+                    };
+                }
+            });
+            answer
+        })
     }
 }
 
@@ -158,10 +187,9 @@ impl Rig {
 
     pub(super) async fn on_disk_as(folder: &Path, account: AccountId) -> Self {
         let (vault, clock) = (CueVault::new(), HandClock::new());
-        let (store, authority) = Store::open(quick(folder), vault.clone(), clock.clone())
-            .await
-            .unwrap();
-        Self::over(store, authority, vault, clock, account)
+        let opened = Store::open(quick(folder), vault.clone(), clock.clone()).await;
+        let bindings = watch::channel(vec![binding(account)]).0;
+        Self::over(opened.unwrap(), vault, clock, account, bindings)
     }
 
     /// A store in memory that stops at the given step.
@@ -172,6 +200,17 @@ impl Rig {
         // A machine that stops while it sweeps is swept next time.
         let _ = sweep(&*records, &*blobs).await;
         let (vault, clock) = (CueVault::new(), HandClock::new());
+        let bindings = machine.bindings.clone();
+        bindings.send_modify(|bindings| {
+            if bindings.iter().all(|binding| binding.account != account) {
+                bindings.push(binding(account));
+            }
+        });
+        let anchors: Option<Arc<dyn AnchorKeeper>> = Some(Arc::new(Pins(bindings.clone())));
+        let config = StoreConfig {
+            anchors,
+            ..quick(Path::new("nowhere"))
+        };
         let parts = Parts {
             records,
             blobs,
@@ -179,19 +218,18 @@ impl Rig {
             litter,
             lock: None,
         };
-        let store = Store::over(parts, &quick(Path::new("nowhere")), vault.clone(), clock.clone());
-        Self::over(store, PermitAuthority::new(), vault, clock, account)
+        let store = Store::over(parts, &config, vault.clone(), clock.clone());
+        Self::over((store, PermitAuthority::new()), vault, clock, account, bindings)
     }
 
     fn over(
-        store: Store,
-        authority: PermitAuthority,
+        (store, authority): (Store, PermitAuthority),
         vault: Arc<CueVault>,
         clock: Arc<HandClock>,
         account: AccountId,
+        bindings: watch::Sender<Vec<Binding>>,
     ) -> Self {
-        let (bindings, watched) = watch::channel(vec![binding(account)]);
-        store.bind(watched);
+        store.bind(bindings.subscribe());
         Self {
             store,
             vault,

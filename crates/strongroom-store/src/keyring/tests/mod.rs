@@ -1,4 +1,5 @@
 mod leasing;
+mod outages;
 mod rig;
 mod rotating;
 mod trusting;

@@ -1,0 +1,5 @@
+use strongroom_store::PermitAuthority;
+
+fn main() {
+    let _forged = PermitAuthority::new();
+}
