@@ -1,7 +1,9 @@
 //! What the process gives up at its start so that keys and content stay inside it.
 
 use rustix::fs::Mode;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask,
+};
 
 /// New files are the owner's alone; no core dumps; no other process of the user may attach and read.
 ///
@@ -24,6 +26,19 @@ pub fn harden() -> Vec<Weakness> {
         left.push(Weakness::Dumpable);
     }
     left
+}
+
+/// Lets the process hold as many files and connections as it is allowed to at most.
+pub(crate) fn raise_file_limit() {
+    let allowed = getrlimit(Resource::Nofile);
+    // Where it cannot be raised, fewer connections are accepted at once.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: allowed.maximum,
+            ..allowed
+        },
+    );
 }
 
 /// A protection that this system does not give.

@@ -5,7 +5,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{CliError, Failure, UpArgs, table};
 use crate::config::{Model, Settings};
 use crate::folder::FolderError;
-use crate::harden::harden;
+use crate::harden::{harden, raise_file_limit};
 use crate::logs;
 use crate::start::{Outside, Running, StartError};
 
@@ -16,6 +16,7 @@ pub(super) fn run(args: &UpArgs) -> Result<(), CliError> {
         return Err(CliError::Configuration(mistakes));
     }
     let weaknesses = harden();
+    raise_file_limit();
     let folder = settings.folder.clone();
     folder.prepare().map_err(Failure::from)?;
     logs::start(&folder.logs(), args.log_format).map_err(Failure::from)?;

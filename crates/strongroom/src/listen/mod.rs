@@ -28,6 +28,14 @@ pub(crate) struct Doors {
     https: TcpListener,
     http: TcpListener,
     ports: Ports,
+    room: Room,
+}
+
+/// How many connections one door takes: so many are served, and a few more are told to come again.
+#[derive(Clone, Copy)]
+struct Room {
+    served: usize,
+    told: usize,
 }
 
 /// A port cannot be used.
@@ -52,6 +60,10 @@ impl Doors {
                 https: https_port,
                 http: http_port,
             },
+            room: Room {
+                served: limits::CONNECTIONS,
+                told: limits::OVERFLOW_CONNECTIONS,
+            },
         })
     }
 
@@ -68,12 +80,16 @@ impl Doors {
         };
         let connections = Arc::new(Connections::new(Arc::new(dispatch), &serving));
         let tls = Some(TlsAcceptor::from(Arc::new(tls)));
+        serving.tasks.spawn(accept(
+            self.https,
+            self.room,
+            tls,
+            Arc::clone(&connections),
+            serving.clone(),
+        ));
         serving
             .tasks
-            .spawn(accept(self.https, tls, Arc::clone(&connections), serving.clone()));
-        serving
-            .tasks
-            .spawn(accept(self.http, None, connections, serving.clone()));
+            .spawn(accept(self.http, self.room, None, connections, serving.clone()));
         serving
     }
 }
@@ -112,12 +128,13 @@ async fn bind(port: u16) -> Result<(TcpListener, u16), DoorError> {
 
 async fn accept(
     listener: TcpListener,
+    room: Room,
     tls: Option<TlsAcceptor>,
     connections: Arc<Connections>,
     serving: Serving,
 ) {
-    let slots = Arc::new(Semaphore::new(limits::CONNECTIONS));
-    let overflow = Arc::new(Semaphore::new(limits::OVERFLOW_CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(room.served));
+    let overflow = Arc::new(Semaphore::new(room.told));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

@@ -26,6 +26,14 @@ struct House {
 }
 
 async fn house() -> House {
+    let room = Room {
+        served: limits::CONNECTIONS,
+        told: limits::OVERFLOW_CONNECTIONS,
+    };
+    house_with_room(room).await
+}
+
+async fn house_with_room(room: Room) -> House {
     let place = tempfile::tempdir().unwrap();
     let folder = DataFolder::at(place.path()).unwrap();
     let _lock = folder.occupy().unwrap();
@@ -33,7 +41,10 @@ async fn house() -> House {
     let now = Duration::from_secs(u64::try_from(jiff::Timestamp::now().as_second()).unwrap());
     let authority = Authority::load_or_make(&folder.tls(), now.max(NOW)).unwrap();
     let leaf = Leaf::issue(&authority, now.max(NOW)).unwrap();
-    let doors = Doors::open(0, 0).await.unwrap();
+    let doors = Doors {
+        room,
+        ..Doors::open(0, 0).await.unwrap()
+    };
     let ports = doors.ports();
     let echo = |part: &'static str| {
         Router::new().fallback(move |uri: Uri| async move { format!("{part} {}", uri.path()) })
@@ -202,4 +213,79 @@ async fn draining_closes_idle_connections_and_accepts_no_more() {
         "a connection without a request does not hold up the end"
     );
     assert!(client.get(&url).send().await.unwrap_err().is_connect());
+}
+
+/// An HTTP/1 connection to the plain door that has just been answered and stays open.
+async fn kept_open(house: &House) -> TcpStream {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, house.ports.http))
+        .await
+        .unwrap();
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = [0; 512];
+    let length = stream.read(&mut answer).await.unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 200"));
+    stream
+}
+
+#[tokio::test]
+async fn too_many_connections_are_told_to_come_again_and_more_than_that_are_closed() {
+    let house = house_with_room(Room { served: 1, told: 1 }).await;
+    let _served = kept_open(&house).await;
+    let mut told = TcpStream::connect((Ipv4Addr::LOCALHOST, house.ports.http))
+        .await
+        .unwrap();
+    let mut closed = TcpStream::connect((Ipv4Addr::LOCALHOST, house.ports.http))
+        .await
+        .unwrap();
+    let ended = closed.read(&mut [0; 16]).await;
+    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+    told.write_all(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    told.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(
+        answer.contains("retry-after: 1") && answer.contains("too_many_connections"),
+        "{answer}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_finish_its_request_head_is_closed() {
+    let house = house().await;
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, house.ports.http))
+        .await
+        .unwrap();
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: 127.0")
+        .await
+        .unwrap();
+    let began = tokio::time::Instant::now();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"));
+    assert!(began.elapsed() >= limits::HEADER_READ);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_finish_its_handshake_is_closed() {
+    let house = house().await;
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, house.ports.https))
+        .await
+        .unwrap();
+    stream.write_all(b"\x16\x03\x01").await.unwrap();
+    let began = tokio::time::Instant::now();
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+    assert!(began.elapsed() >= limits::TLS_HANDSHAKE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed() {
+    let house = house().await;
+    let mut stream = kept_open(&house).await;
+    assert_eq!(stream.read(&mut [0; 16]).await.unwrap(), 0);
 }
