@@ -1,6 +1,6 @@
 //! From wrapped seeds to branch keys that were compared with what is pinned and endorsed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use strongroom_seal::{
     AccountId, BranchKey, BranchVersion, CheckValue, Endorsement, KeyId, Secret, VaultError, WrapAlgorithm,
@@ -31,23 +31,55 @@ pub trait Unwrap {
     fn anchor(&self, account: AccountId) -> Option<Anchor>;
 }
 
-/// The branch keys that were unwrapped and checked.
-pub(crate) type BranchKeys = BTreeMap<(AccountId, u32), BranchKey>;
+type Known = BTreeMap<(AccountId, u32), BranchKey>;
 
-/// Unwraps and checks every branch version; what fails is a fault and is left out.
+/// What became of the branch versions on record.
+pub(crate) struct BranchKeys {
+    known: Known,
+    /// Versions before the pinned one: a rekey has left them and is about to drop them.
+    retired: BTreeSet<(AccountId, u32)>,
+}
+
+/// The key of one branch version.
+pub(crate) enum BranchState<'a> {
+    /// Unwrapped and checked.
+    Known(&'a BranchKey),
+    /// Nothing may be sealed under it any more.
+    Retired,
+    /// It was a fault already.
+    Faulty,
+}
+
+impl BranchKeys {
+    pub(crate) fn get(&self, account: AccountId, version: u32) -> BranchState<'_> {
+        let name = (account, version);
+        match self.known.get(&name) {
+            Some(key) => BranchState::Known(key),
+            None if self.retired.contains(&name) => BranchState::Retired,
+            None => BranchState::Faulty,
+        }
+    }
+}
+
+/// Unwraps and checks every branch version that lives; what fails is a fault and is left out.
 pub(crate) fn load(rows: &[BranchRow], source: &mut dyn Unwrap, report: &mut Report) -> BranchKeys {
-    let mut keys = BranchKeys::new();
+    let (mut known, mut retired) = (Known::new(), BTreeSet::new());
     for row in rows {
+        let pinned = source.anchor(row.account);
+        if pinned.is_some_and(|anchor| row.version < anchor.version.get()) {
+            retired.insert((row.account, row.version));
+            continue;
+        }
         let place = format!("branch {} of account {}", row.version, row.account);
-        match load_one(row, source, &keys) {
-            Ok(key) => drop(keys.insert((row.account, row.version), key)),
+        match load_one(row, source, &known) {
+            Ok(key) => drop(known.insert((row.account, row.version), key)),
             Err(what) => report.fault(place, what),
         }
     }
-    keys
+    BranchKeys { known, retired }
 }
 
-fn load_one(row: &BranchRow, source: &mut dyn Unwrap, known: &BranchKeys) -> Result<BranchKey, String> {
+fn load_one(row: &BranchRow, source: &mut dyn Unwrap, known: &Known) -> Result<BranchKey, String> {
     let id = KeyId::parse(&row.key).map_err(|error| format!("the key identifier is malformed: {error}"))?;
     WrapAlgorithm::from_name(&row.algorithm).ok_or("the wrap algorithm is not in the format")?;
     if !source.admits(row.account, &id) {
@@ -71,7 +103,7 @@ fn vouch(
     version: BranchVersion,
     check: CheckValue,
     source: &dyn Unwrap,
-    known: &BranchKeys,
+    known: &Known,
 ) -> Result<(), String> {
     if let Some(anchor) = source
         .anchor(row.account)

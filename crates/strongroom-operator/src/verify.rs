@@ -9,7 +9,7 @@ use crate::blind;
 use crate::database::{BranchRow, Database, PartRow, RECORD_PART, RecordRow, UsageRow};
 use crate::error::VerifyError;
 use crate::folder;
-use crate::keys::{self, BranchKeys, Unwrap};
+use crate::keys::{self, BranchKeys, BranchState, Unwrap};
 use crate::objects::{self, BlobFault};
 use crate::report::{KindCount, Report};
 
@@ -147,11 +147,15 @@ impl Run<'_> {
         wrapped: &WrappedKey,
         open: impl FnOnce(&strongroom_seal::BranchKey) -> Result<(), BlobFault>,
     ) -> Option<Result<(), BlobFault>> {
-        let branch = self
-            .keys
-            .as_ref()?
-            .get(&(record.account, wrapped.branch_version().get()))?;
-        Some(open(branch))
+        let version = wrapped.branch_version().get();
+        match self.keys.as_ref()?.get(record.account, version) {
+            BranchState::Known(branch) => Some(open(branch)),
+            BranchState::Retired => {
+                let what = format!("sealed under branch version {version}, which is before the pinned one");
+                Some(Err(BlobFault::Bad(what)))
+            }
+            BranchState::Faulty => None,
+        }
     }
 
     fn note(
