@@ -24,7 +24,7 @@ use crate::deployments::{self, AtStart, ModelError};
 use crate::env::Environment;
 use crate::first_start::{self, Identities};
 use crate::folder::{DataFolder, FolderError};
-use crate::health::{self, Stage};
+use crate::health::{self, KeyGauges, Stage};
 use crate::listen::{Ports, Routes};
 use crate::server::{LocalServer, OpenServer, ServerError};
 
@@ -393,6 +393,7 @@ impl Assembly {
             limits: Limits::default(),
             metrics: Metrics::register(&mut registry),
         };
+        let gauges = KeyGauges::register(&mut registry, store.key_state(account.id), Arc::clone(clock));
         let admin = Admin {
             store: store.clone(),
             permits: permits.clone(),
@@ -415,7 +416,7 @@ impl Assembly {
             service: strongroom_service::router(service),
             control: issuer.routes(),
             admin: admin::router(admin),
-            loopback: health::router(stage, registry).merge(issuer.identity_routes()),
+            loopback: health::router(stage, registry, gauges).merge(issuer.identity_routes()),
         }
     }
 }

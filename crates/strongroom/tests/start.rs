@@ -55,7 +55,13 @@ async fn the_first_start_makes_everything_and_closes_it_to_others() {
         .text()
         .await
         .unwrap();
-    assert!(metrics.contains("strongroom_service"), "{metrics}");
+    for name in [
+        "strongroom_service_received_bytes",
+        "strongroom_key_held 0",
+        "strongroom_lease_age_seconds 0",
+    ] {
+        assert!(metrics.contains(name), "{metrics}");
+    }
 }
 
 #[tokio::test]
