@@ -89,6 +89,12 @@ impl Settings {
             Model::Folder(folder) if !folder.is_dir() => {
                 mistakes.push(format!("--model {} is not a folder", folder.display()));
             }
+            Model::Folder(folder) if !folder.join("config.json").is_file() => {
+                mistakes.push(format!(
+                    "--model {} holds no model: there is no config.json",
+                    folder.display()
+                ));
+            }
             Model::Folder(_) => {}
         }
         mistakes

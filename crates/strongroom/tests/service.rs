@@ -158,3 +158,28 @@ async fn a_rotated_key_opens_what_the_old_version_sealed() {
     });
     moved.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_model_server_that_is_away_does_not_hold_up_the_start() {
+    let options = SystemOptions::new().unwrap().upstream("http://127.0.0.1:9/v1");
+    let system = options.start().await.unwrap();
+    assert_eq!(system.variable("STRONGROOM_DEPLOYMENT"), "strongroom-rehearsal");
+    let answer = system.chat("What is a lease?").await.unwrap();
+    assert_eq!(answer["model"], "strongroom-rehearsal");
+}
+
+#[tokio::test]
+async fn requests_in_flight_finish_before_the_end() {
+    let upstream = InstantUpstream::start_paced(Duration::from_millis(100), 5)
+        .await
+        .unwrap();
+    let system = SystemOptions::new()
+        .unwrap()
+        .upstream(upstream.url())
+        .start()
+        .await
+        .unwrap();
+    let stream = system.chat_request("Say it again.", true).send().await.unwrap();
+    let (text, _) = tokio::join!(stream.text(), system.stop());
+    assert!(text.unwrap().trim_end().ends_with("data: [DONE]"));
+}
