@@ -6,6 +6,7 @@
 )]
 
 mod blobs;
+mod branches;
 pub(crate) mod fixture;
 mod jobs;
 mod records;
@@ -41,6 +42,7 @@ pub async fn on_disk(folder: &Path) {
 
 async fn all(records: Arc<dyn Records>, blobs: Arc<dyn Blobs>, fixture: Fixture) {
     records::all(&*records, &fixture).await;
+    branches::all(&*records).await;
     jobs::all(&*records, &fixture).await;
     blobs::all(blobs, fixture).await;
     records.close().await;

@@ -3,14 +3,13 @@
 use futures::future::join_all;
 use strongroom_seal::BranchVersion;
 
-use super::fixture::{ClosesAfter, Fixture, KIND, NOW, Tenant, stored_branch};
+use super::fixture::{ClosesAfter, Fixture, KIND, NOW, Tenant};
 use crate::{
     blobs::BlobName,
     keyring::KeyDenied,
     object::{Order, PartSize},
     records::{
-        Change, Check, NewRecord, PageQuery, PartBytes, Records, Rejected, Replacement, Rewrap, StoredBytes,
-        UsageRow,
+        Change, Check, NewRecord, PageQuery, PartBytes, Records, Rejected, Replacement, StoredBytes, UsageRow,
     },
     sealing::Sealed,
 };
@@ -22,12 +21,7 @@ pub(super) async fn all(records: &dyn Records, fixture: &Fixture) {
     a_replacement_needs_the_revision_it_was_made_for(records).await;
     a_deletion_leaves_nothing_but_its_note(records).await;
     pages_follow_the_order_of_insertion(records).await;
-    a_commit_under_a_retiring_branch_is_given_back(records).await;
     a_gate_that_closes_undoes_its_unit_alone(records).await;
-    keys_are_exchanged_only_if_they_are_as_expected(records).await;
-    a_branch_is_appended_to_the_one_expected(records).await;
-    a_branch_in_use_is_not_dropped(records).await;
-    a_seed_is_replaced_only_if_it_is_as_expected(records).await;
     only_what_expired_is_deleted_as_expired(records).await;
     usage_is_counted_by_kind_and_branch(records).await;
     exports_are_counted(records).await;
@@ -217,26 +211,6 @@ async fn pages_follow_the_order_of_insertion(records: &dyn Records) {
     assert_eq!(page(Some("gone"), 9, Order::Desc).await, None);
 }
 
-async fn a_commit_under_a_retiring_branch_is_given_back(records: &dyn Records) {
-    let mut tenant = Tenant::settle(records).await;
-    let late = tenant.insertion(tenant.record("late"));
-    let current = tenant.grow(records).await;
-    let returned = records.commit(late).await.err().unwrap();
-    assert_eq!(
-        returned.reason,
-        Rejected::Retiring {
-            current: Some(current)
-        }
-    );
-    let mut again = returned.transaction.unwrap();
-    again.name_branch(current);
-    records
-        .commit(again)
-        .await
-        .map_err(|returned| returned.reason)
-        .unwrap();
-}
-
 async fn a_gate_that_closes_undoes_its_unit_alone(records: &dyn Records) {
     let tenant = Tenant::settle(records).await;
     for open_for in 0..2 {
@@ -254,137 +228,6 @@ async fn a_gate_that_closes_undoes_its_unit_alone(records: &dyn Records) {
         assert!(records.record(tenant.name(&id)).await.unwrap().is_none());
     }
     assert_eq!(records.key_count(tenant.id).await.unwrap(), 2);
-}
-
-async fn keys_are_exchanged_only_if_they_are_as_expected(records: &dyn Records) {
-    let mut tenant = Tenant::settle(records).await;
-    let old = tenant.current();
-    for id in ["a", "b"] {
-        tenant.insert(records, tenant.record(id)).await.unwrap();
-    }
-    let new_version = tenant.grow(records).await;
-    let held = records.keys_under(tenant.id, old, 0, 10).await.unwrap();
-    assert_eq!(
-        held.iter().map(|key| key.id.as_str()).collect::<Vec<_>>(),
-        ["a", "b"]
-    );
-    assert_eq!(
-        records
-            .keys_under(tenant.id, old, held[0].slot, 10)
-            .await
-            .unwrap(),
-        held[1..]
-    );
-    let rewrap = |held: &crate::records::HeldKey, expected| Rewrap {
-        slot: held.slot,
-        kind: held.kind.clone(),
-        bytes: held.bytes,
-        is_record: true,
-        expected,
-        new: tenant.key(&held.id),
-    };
-    let as_found = strongroom_seal::WrappedKey::parse(&held[0].wrapped).unwrap();
-    let another = tenant.key_under(&tenant.branches[0], "b");
-    let changes = vec![rewrap(&held[0], as_found), rewrap(&held[1], another)];
-    let receipt = records
-        .commit(tenant.transaction().change(Change::Rewrap(changes)))
-        .await;
-    assert_eq!(receipt.map_err(|returned| returned.reason).unwrap().count, 1);
-    assert_eq!(
-        records.keys_under(tenant.id, old, 0, 10).await.unwrap(),
-        held[1..]
-    );
-    assert_eq!(
-        records
-            .keys_under(tenant.id, new_version, 0, 10)
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
-}
-
-async fn a_branch_is_appended_to_the_one_expected(records: &dyn Records) {
-    let mut tenant = Tenant::settle(records).await;
-    let append = |expected, version| {
-        let branch = Box::new(stored_branch(BranchVersion::new(version)));
-        tenant
-            .transaction()
-            .change(Change::AppendBranch { expected, branch })
-    };
-    for wrong in [
-        append(None, 2),
-        append(Some(BranchVersion::new(2)), 3),
-        append(Some(BranchVersion::FIRST), 1),
-    ] {
-        assert_eq!(
-            records.commit(wrong).await.err().unwrap().reason,
-            Rejected::Conflict
-        );
-    }
-    tenant.grow(records).await;
-    let stored = records.branches(tenant.id).await.unwrap();
-    assert_eq!(
-        stored,
-        [
-            stored_branch(BranchVersion::new(1)),
-            stored_branch(BranchVersion::new(2))
-        ]
-    );
-}
-
-async fn a_branch_in_use_is_not_dropped(records: &dyn Records) {
-    let mut tenant = Tenant::settle(records).await;
-    let old = tenant.current();
-    tenant.insert(records, tenant.record("a")).await.unwrap();
-    let new = tenant.grow(records).await;
-    let drop_branch = |version| tenant.transaction().change(Change::DropBranch(version));
-    assert_eq!(
-        records.commit(drop_branch(old)).await.err().unwrap().reason,
-        Rejected::InUse
-    );
-    assert_eq!(
-        records.commit(drop_branch(new)).await.err().unwrap().reason,
-        Rejected::InUse
-    );
-    tenant.delete(records, "a").await.unwrap();
-    records
-        .commit(drop_branch(old))
-        .await
-        .map_err(|returned| returned.reason)
-        .unwrap();
-    assert_eq!(records.branches(tenant.id).await.unwrap(), [stored_branch(new)]);
-}
-
-async fn a_seed_is_replaced_only_if_it_is_as_expected(records: &dyn Records) {
-    let tenant = Tenant::settle(records).await;
-    let replace = |expected: u8, seed: u8| {
-        tenant.transaction().change(Change::ReplaceSeed {
-            version: BranchVersion::FIRST,
-            expected: vec![expected; 256],
-            key: "https://vault.example/keys/name/next".to_owned(),
-            algorithm: "RSA-OAEP",
-            seed: vec![seed; 256],
-        })
-    };
-    assert_eq!(
-        records.commit(replace(1, 2)).await.err().unwrap().reason,
-        Rejected::Conflict
-    );
-    records
-        .commit(replace(9, 2))
-        .await
-        .map_err(|returned| returned.reason)
-        .unwrap();
-    let stored = &records.branches(tenant.id).await.unwrap()[0];
-    assert_eq!(
-        (stored.seed.as_slice(), stored.algorithm.as_str()),
-        (vec![2; 256].as_slice(), "RSA-OAEP")
-    );
-    assert_eq!(
-        (stored.key.as_str(), stored.check),
-        ("https://vault.example/keys/name/next", [7; 32])
-    );
 }
 
 async fn only_what_expired_is_deleted_as_expired(records: &dyn Records) {

@@ -1,5 +1,6 @@
 //! Records in SQLite: one file, one writer, a few readers.
 
+mod account;
 mod apply;
 mod columns;
 mod readers;
