@@ -74,12 +74,12 @@ const CLEAR_BYTES: &str = "SELECT
     + (SELECT coalesce(sum(octet_length(account) + octet_length(kind)), 0) FROM usage)
     + (SELECT coalesce(sum(octet_length(account) + octet_length(kind) + octet_length(id)), 0) FROM shredding)";
 
-/// Slots that are neither free nor owned by exactly the record or part that names them.
-const STRAY_SLOTS: &str = "SELECT count(*) FROM key_slot s
-    WHERE s.account <> zeroblob(16)
-      AND NOT EXISTS (SELECT 1 FROM record r WHERE r.slot = s.slot AND r.account = s.account)
-      AND NOT EXISTS (SELECT 1 FROM part p JOIN record r ON r.seq = p.record
-                      WHERE p.slot = s.slot AND r.account = s.account)";
+/// Slots that are neither free nor owned by exactly the record or part that names them. As a set: nothing is indexed by slot.
+const STRAY_SLOTS: &str = "SELECT count(*) FROM key_slot
+    WHERE account <> zeroblob(16)
+      AND (slot, account) NOT IN (SELECT slot, account FROM record
+                                  UNION ALL
+                                  SELECT p.slot, r.account FROM part p JOIN record r ON r.seq = p.record)";
 const DIRTY_FREE_SLOTS: &str = "SELECT count(*) FROM key_slot WHERE account = zeroblob(16)
     AND (branch <> zeroblob(4) OR owner <> zeroblob(20) OR wrapped <> zeroblob(81))";
 const SHARED_SLOTS: &str = "SELECT count(*) FROM
