@@ -3,7 +3,7 @@
 use crate::account::AccountId;
 use crate::limits::{MAX_ID_LEN, MAX_KIND_LEN};
 
-/// Names one thing that is sealed: a record (part 0 by custom) or one of its blobs.
+/// Names one thing that is sealed: a record (part `u32::MAX` by custom) or one of its blobs.
 ///
 /// The canonical encoding is associated data wherever the thing's key is wrapped and wherever its content is sealed, so
 /// neither can be moved to another account, kind, id or part.
