@@ -1,6 +1,7 @@
 //! `strongroom verify`: the second reader over the `service` folder.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -25,12 +26,14 @@ pub(super) fn run(args: &VerifyArgs) -> Result<(), CliError> {
     } else {
         Some(Vault::of(Instance::find(folder)?)?)
     };
-    let keys = vault.as_mut().map(|vault| vault as &mut dyn Unwrap);
-    let report = verify(Verification {
-        folder: &service,
-        keys,
-    })
-    .map_err(|error| Failure::Verify(error.to_string()))?;
+    let mut report = look(&service, vault.as_mut())?;
+    // A rekey that ended meanwhile moved the pin, and the storage was not yet or no longer what the old pin says.
+    while !report.is_clean()
+        && let Some(vault) = vault.as_mut()
+        && vault.has_moved()?
+    {
+        report = look(&service, Some(vault))?;
+    }
     match args.instance.output {
         Output::Json => table::json(&report)?,
         Output::Table => print(&report)?,
@@ -43,24 +46,39 @@ pub(super) fn run(args: &VerifyArgs) -> Result<(), CliError> {
     }
 }
 
+fn look(service: &Path, vault: Option<&mut Vault>) -> Result<Report, CliError> {
+    let keys = vault.map(|vault| vault as &mut dyn Unwrap);
+    let verification = Verification {
+        folder: service,
+        keys,
+    };
+    verify(verification).map_err(|error| Failure::Verify(error.to_string()).into())
+}
+
 /// The vault and the pins, as the running instance has them.
 struct Vault {
     instance: Instance,
-    bound: BTreeMap<AccountId, (KeyName, Option<Anchor>)>,
+    bound: Bound,
     /// The first time that the vault did not let a key be used.
     refused: Option<CliError>,
 }
 
 impl Vault {
     fn of(instance: Instance) -> Result<Self, CliError> {
-        let status = instance.admin(Method::GET, "status", None)?;
-        let status: Status = serde_json::from_value(status).map_err(|_| Failure::Protocol("a status"))?;
-        let bound = pinned(&status).ok_or(Failure::Protocol("a status without a bound key"))?;
+        let bound = bound(&instance)?;
         Ok(Self {
             instance,
-            bound: BTreeMap::from([bound]),
+            bound,
             refused: None,
         })
+    }
+
+    /// Whether the pins are others than when they were last looked at; from now on they are these.
+    fn has_moved(&mut self) -> Result<bool, CliError> {
+        let now = bound(&self.instance)?;
+        let moved = now != self.bound;
+        self.bound = now;
+        Ok(moved)
     }
 
     fn ask(&self, key: &KeyId, seed: &WrappedSeed) -> Result<Secret<32>, CliError> {
@@ -115,6 +133,16 @@ impl Unwrap for Vault {
     fn anchor(&self, account: AccountId) -> Option<Anchor> {
         self.bound.get(&account).and_then(|(_, anchor)| *anchor)
     }
+}
+
+/// The key that each account is bound to, and what is pinned of it.
+type Bound = BTreeMap<AccountId, (KeyName, Option<Anchor>)>;
+
+fn bound(instance: &Instance) -> Result<Bound, CliError> {
+    let status = instance.admin(Method::GET, "status", None)?;
+    let status: Status = serde_json::from_value(status).map_err(|_| Failure::Protocol("a status"))?;
+    let bound = pinned(&status).ok_or(Failure::Protocol("a status without a bound key"))?;
+    Ok(BTreeMap::from([bound]))
 }
 
 fn pinned(status: &Status) -> Option<(AccountId, (KeyName, Option<Anchor>))> {
