@@ -1,11 +1,12 @@
 //! Blobs as files: `blobs/xx/<name>` when durable, `blobs/incoming/<name>` before.
 
 use std::{
+    collections::HashSet,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, ErrorKind, Write},
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use strongroom_seal::BoxFuture;
@@ -19,7 +20,13 @@ const INCOMING: &str = "incoming";
 
 /// A folder of sealed blobs.
 pub(crate) struct Folder {
-    root: Arc<PathBuf>,
+    place: Arc<Place>,
+}
+
+struct Place {
+    root: PathBuf,
+    /// The shelves whose own entry in the root is known to be durable.
+    shelves: Mutex<HashSet<PathBuf>>,
 }
 
 impl Folder {
@@ -27,21 +34,55 @@ impl Folder {
     pub(crate) fn open(root: PathBuf) -> io::Result<Self> {
         make_folder(&root)?;
         make_folder(&root.join(INCOMING))?;
-        Ok(Self { root: Arc::new(root) })
+        let shelves = Mutex::default();
+        Ok(Self {
+            place: Arc::new(Place { root, shelves }),
+        })
+    }
+}
+
+impl Place {
+    fn incoming(&self, name: BlobName) -> PathBuf {
+        self.root.join(INCOMING).join(name.to_string())
+    }
+
+    fn home(&self, name: BlobName) -> PathBuf {
+        let name = name.to_string();
+        let shelf: String = name.chars().take(2).collect();
+        self.root.join(shelf).join(name)
+    }
+
+    /// Makes a shelf that may or may not be there. Nobody uses it before its entry is durable, whoever made it.
+    fn set_up(&self, shelf: &Path) -> io::Result<()> {
+        let mut known = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains(shelf) {
+            make_folder(shelf)?;
+            sync_folder(&self.root)?;
+            known.insert(shelf.to_owned());
+        }
+        Ok(())
+    }
+
+    fn make_durable(&self, file: &File, from: &Path, to: &Path) -> io::Result<()> {
+        file.sync_all()?;
+        let shelf = to.parent().unwrap_or(&self.root);
+        self.set_up(shelf)?;
+        fs::rename(from, to)?;
+        sync_folder(shelf)
     }
 }
 
 impl Blobs for Folder {
     fn create(&self) -> Box<dyn BlobSink> {
         Box::new(Incoming {
-            root: Arc::clone(&self.root),
+            place: Arc::clone(&self.place),
             name: BlobName::random(),
             file: None,
         })
     }
 
     fn open(&self, name: BlobName) -> BoxFuture<'_, Result<Option<Box<dyn BlobSource>>, StorageFault>> {
-        let path = home(&self.root, name);
+        let path = self.place.home(name);
         Box::pin(async move {
             in_background(move || match File::open(path) {
                 Ok(file) => {
@@ -59,42 +100,79 @@ impl Blobs for Folder {
     }
 
     fn remove(&self, name: BlobName) -> BoxFuture<'_, Result<(), StorageFault>> {
-        let path = home(&self.root, name);
+        let path = self.place.home(name);
         Box::pin(in_background(move || remove_if_there(&path).map_err(Into::into)))
     }
 
     fn sweep(&self) -> BoxFuture<'_, Result<Vec<BlobName>, StorageFault>> {
-        let root = Arc::clone(&self.root);
-        Box::pin(in_background(move || sweep(&root).map_err(Into::into)))
+        let place = Arc::clone(&self.place);
+        Box::pin(in_background(move || sweep(&place.root).map_err(Into::into)))
     }
 }
 
-/// A file that is not durable yet.
+/// A blob that is not durable yet.
 struct Incoming {
-    root: Arc<PathBuf>,
+    place: Arc<Place>,
     name: BlobName,
+    file: Option<Unwanted>,
+}
+
+/// A file that is removed when it is dropped, wherever that is: also in the background, if nobody waits for the work any more.
+struct Unwanted {
+    path: PathBuf,
     file: Option<File>,
 }
 
-impl Incoming {
-    fn path(&self) -> PathBuf {
-        self.root.join(INCOMING).join(self.name.to_string())
+impl Unwanted {
+    fn create(path: PathBuf) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        Ok(Self {
+            path,
+            file: Some(file),
+        })
+    }
+
+    fn file(&mut self) -> Result<&mut File, StorageFault> {
+        self.file
+            .as_mut()
+            .ok_or_else(|| StorageFault::new("a blob is written to after its end"))
+    }
+
+    /// It has an owner now.
+    fn keep(mut self) {
+        self.file = None;
+    }
+}
+
+impl Drop for Unwanted {
+    fn drop(&mut self) {
+        if self.file.take().is_none() {
+            return;
+        }
+        if let Err(error) = remove_if_there(&self.path) {
+            warn!(%error, "an aborted blob stays until the sweep at the next start");
+        }
     }
 }
 
 impl BlobSink for Incoming {
     fn append(&mut self, mut segment: SealedSegment) -> BoxFuture<'_, Result<SealedSegment, AppendError>> {
         Box::pin(async move {
-            let (file, path) = (self.file.take(), self.path());
+            let (file, path) = (self.file.take(), self.place.incoming(self.name));
             let (file, segment) = in_background(move || -> Result<_, AppendError> {
-                let mut file = match file {
+                let mut unwanted = match file {
                     Some(file) => file,
-                    None => create_new(&path).map_err(StorageFault::from)?,
+                    None => Unwanted::create(path).map_err(StorageFault::from)?,
                 };
+                let file = unwanted.file()?;
                 segment
                     .with_bytes(|bytes| file.write_all(bytes))?
                     .map_err(StorageFault::from)?;
-                Ok((file, segment))
+                Ok((unwanted, segment))
             })
             .await?;
             self.file = Some(file);
@@ -103,34 +181,28 @@ impl BlobSink for Incoming {
     }
 
     fn finish(mut self: Box<Self>) -> BoxFuture<'static, Result<BlobName, StorageFault>> {
-        Box::pin(in_background(move || {
-            let file = self
-                .file
-                .take()
-                .ok_or_else(|| StorageFault::new("a blob without bytes"))?;
-            let (from, to) = (self.path(), home(&self.root, self.name));
-            let made = make_durable(&file, &from, &to, &self.root);
-            // On failure the drop of `self` removes the incoming file.
-            self.file = made.is_err().then_some(file);
-            made?;
-            Ok(self.name)
-        }))
+        Box::pin(async move {
+            let file = self.file.take();
+            let (place, name) = (Arc::clone(&self.place), self.name);
+            let durable = in_background(move || -> Result<_, StorageFault> {
+                let mut unwanted = file.ok_or_else(|| StorageFault::new("a blob without bytes"))?;
+                let (from, to) = (unwanted.path.clone(), place.home(name));
+                place.make_durable(unwanted.file()?, &from, &to)?;
+                unwanted.path = to;
+                Ok(unwanted)
+            });
+            durable.await?.keep();
+            Ok(name)
+        })
     }
 }
 
 impl Drop for Incoming {
     fn drop(&mut self) {
         let Some(file) = self.file.take() else { return };
-        drop(file);
-        let path = self.path();
-        let remove = move || {
-            if let Err(error) = remove_if_there(&path) {
-                warn!(%error, "an aborted blob stays until the sweep at the next start");
-            }
-        };
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
-            Err(_) => remove(),
+        // Removing a large file takes its time.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn_blocking(move || drop(file)));
         }
     }
 }
@@ -164,30 +236,6 @@ where
     spawn_blocking(work)
         .await
         .map_err(|error| StorageFault::new(error.to_string()))?
-}
-
-fn home(root: &Path, name: BlobName) -> PathBuf {
-    let name = name.to_string();
-    let shelf: String = name.chars().take(2).collect();
-    root.join(shelf).join(name)
-}
-
-fn create_new(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-}
-
-fn make_durable(file: &File, from: &Path, to: &Path, root: &Path) -> io::Result<()> {
-    file.sync_all()?;
-    let shelf = to.parent().unwrap_or(root);
-    if make_folder(shelf)? {
-        sync_folder(root)?;
-    }
-    fs::rename(from, to)?;
-    sync_folder(shelf)
 }
 
 /// Whether it had to be made.

@@ -83,6 +83,27 @@ async fn an_aborted_blob_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_blob_whose_writer_is_dropped_while_it_writes_leaves_nothing() {
+    let (folder, rig) = rig().await;
+    for pieces in [1_100_000, 2_200_000, 70_000] {
+        let mut writer = rig
+            .store
+            .stage(&rig.permit(Action::Write), "file", "a", 0)
+            .await
+            .unwrap();
+        // Polled once, so that the work begins in the background, and then dropped.
+        let whole = async move {
+            writer.write(Bytes::from(noise(pieces))).await.unwrap();
+            writer.finish().await.unwrap()
+        };
+        drop(futures::poll!(std::pin::pin!(whole)));
+        rig.put_blob("b", &noise(100_000)).await.unwrap();
+        rig.delete("b").await.unwrap();
+        until_files(&folder, 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_put_that_is_refused_removes_its_blobs() {
     let (folder, rig) = rig().await;
     rig.put("a", b"x").await.unwrap();
