@@ -250,10 +250,11 @@ def test_the_events_of_a_response_come_in_the_official_order(client):
 
 def test_the_sdks_own_stream_helper_follows(client):
     with client.responses.stream(model=DEPLOYMENT, input="The vault", max_output_tokens=8) as stream:
-        deltas = [event.delta for event in stream if event.type == "response.output_text.delta"]
-        final = stream.get_final_response() if "completed" in str(stream._state) else None
-    assert deltas
-    assert final is None or final.output_text == "".join(deltas)
+        events = list(stream)
+    deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+    # The helper keeps a snapshot of its own, out of the events.
+    snapshots = [event.snapshot for event in events if event.type == "response.output_text.delta"]
+    assert deltas and snapshots[-1] == "".join(deltas) == events[-1].response.output_text
 
 
 def test_a_chain_remembers(client):

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts as _, RawPathParams};
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH};
+use http::header::CACHE_CONTROL;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use strongroom_azure::ApiVersion;
@@ -142,13 +142,6 @@ fn check_head(head: &Parts) -> Result<(), Problem> {
             what: "The number of headers",
             limit,
         });
-    }
-    let lengths = head.headers.get_all(CONTENT_LENGTH).iter().count();
-    if lengths > 1 {
-        return Err(Problem::malformed(
-            "invalid_header",
-            "Content-Length is given more than once.",
-        ));
     }
     Ok(())
 }

@@ -15,6 +15,8 @@ pub struct Limits {
     pub engine_idle: Duration,
     /// Token streams served at once, over all accounts.
     pub streams: usize,
+    /// Uploads and downloads served at once, over all accounts; each holds a segment of 1 MiB.
+    pub transfers: usize,
 }
 
 impl Default for Limits {
@@ -25,6 +27,7 @@ impl Default for Limits {
             body_idle: Duration::from_secs(30),
             engine_idle: Duration::from_secs(300),
             streams: 1024,
+            transfers: 512,
         }
     }
 }

@@ -66,8 +66,8 @@ pub(crate) enum Problem {
         /// The length of what a range was asked of.
         len: u64,
     },
-    /// Too many streams are being served.
-    TooManyStreams,
+    /// Too many streams or transfers are being served.
+    Crowded,
     /// The answer took longer than it may.
     TimedOut,
     /// The customer key does not allow it.
@@ -326,11 +326,11 @@ impl Problem {
                 "invalid_range",
                 format!("The range lies outside of the content's {len} bytes, or is malformed."),
             ),
-            Self::TooManyStreams => Said::new(
+            Self::Crowded => Said::new(
                 S::TOO_MANY_REQUESTS,
                 "rate_limit_error",
                 "rate_limit_exceeded",
-                "Too many streams are open; try again in a moment.",
+                "Too many streams or transfers are open; try again in a moment.",
             )
             .retry(None),
             Self::TimedOut => {

@@ -24,6 +24,7 @@ pub(crate) struct Service {
     pub(crate) metrics: Metrics,
     deployments: watch::Receiver<Arc<Deployments>>,
     streams: Arc<Semaphore>,
+    transfers: Arc<Semaphore>,
 }
 
 impl Service {
@@ -38,6 +39,7 @@ impl Service {
             metrics: parts.metrics,
             deployments: parts.deployments,
             streams: Arc::new(Semaphore::new(parts.limits.streams)),
+            transfers: Arc::new(Semaphore::new(parts.limits.transfers)),
         }
     }
 
@@ -64,15 +66,24 @@ impl Service {
 
     /// A place among the token streams served at once.
     pub(crate) fn stream_slot(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.streams)
-            .try_acquire_owned()
-            .map_err(|_| Problem::TooManyStreams)
+        slot(&self.streams)
+    }
+
+    /// A place among the uploads and downloads served at once.
+    pub(crate) fn transfer_slot(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        slot(&self.transfers)
     }
 
     /// Seconds since the Unix epoch.
     pub(crate) fn seconds(&self) -> u64 {
         (self.now)().as_secs()
     }
+}
+
+fn slot(slots: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+    Arc::clone(slots)
+        .try_acquire_owned()
+        .map_err(|_| Problem::Crowded)
 }
 
 /// The leave to ask a deployment.

@@ -24,6 +24,7 @@ const NAME: &AsciiSet = &NON_ALPHANUMERIC
 /// `GET files/{id}/content`
 pub(crate) async fn content(call: Call) -> Result<Answer, Problem> {
     let id = call.id(WHAT)?;
+    let slot = call.service.transfer_slot()?;
     let store = &call.service.store;
     let permit = call.permits.read()?;
     let object = super::find(store, permit, id).await?;
@@ -40,7 +41,7 @@ pub(crate) async fn content(call: Call) -> Result<Answer, Problem> {
     let body = AnswerBody::Pieces {
         pieces: pieces(reader),
         length: Some(length_out),
-        slot: None,
+        slot: Some(slot),
     };
     let mut answer = Answer::new("application/octet-stream", body)
         .header(ACCEPT_RANGES, "bytes")

@@ -43,6 +43,7 @@ pub(crate) async fn upload(call: Call) -> Result<Answer, Problem> {
         .and_then(boundary)
         .ok_or(Problem::ContentType("multipart/form-data"))??;
     call.body.check_announced()?;
+    let _slot = call.service.transfer_slot()?;
     let id = ids::file();
     let Call {
         service,
@@ -59,6 +60,7 @@ pub(crate) async fn upload(call: Call) -> Result<Answer, Problem> {
     let form = intake.take(Multipart::new(body, &boundary)).await?;
     let (record, blob, expires) = form.finish()?;
     let bytes = serde_json::to_vec(&record).map_err(|error| Problem::Internal(error.to_string()))?;
+    let bytes = zeroize::Zeroizing::new(bytes);
     let new = NewObject {
         expires,
         blobs: vec![blob],

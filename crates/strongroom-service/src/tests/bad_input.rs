@@ -118,207 +118,173 @@ async fn another_content_type_is_refused() {
     assert_eq!(answer.error().0, 415);
 }
 
+/// A field, the JSON put into it, the code and the parameter of the answer.
+type Wrong = (&'static str, &'static str, &'static str, &'static str);
+
+const WRONG_CHAT: &[Wrong] = &[
+    ("model", "5", "invalid_type", "model"),
+    ("model", "null", "missing_required_parameter", "model"),
+    ("model", "\"\"", "missing_required_parameter", "model"),
+    ("messages", "\"hi\"", "invalid_type", "messages"),
+    ("messages", "null", "missing_required_parameter", "messages"),
+    ("messages", "[]", "empty_array", "messages"),
+    ("messages", "[5]", "invalid_type", "messages[0]"),
+    (
+        "messages",
+        r#"[{"content":"x"}]"#,
+        "missing_required_parameter",
+        "messages[0].role",
+    ),
+    ("messages", r#"[{"role":1}]"#, "invalid_type", "messages[0].role"),
+    (
+        "messages",
+        r#"[{"role":"user","content":7}]"#,
+        "invalid_type",
+        "messages[0].content",
+    ),
+    ("stream", "\"yes\"", "invalid_type", "stream"),
+    ("stream_options", "{}", "invalid_value", "stream_options"),
+    ("metadata", "[]", "invalid_type", "metadata"),
+];
+
+const WRONG_RESPONSE: &[Wrong] = &[
+    ("input", "null", "missing_required_parameter", "input"),
+    ("input", "5", "invalid_type", "input"),
+    ("input", "[]", "invalid_value", "input"),
+    ("input", "[5]", "invalid_type", "input[0]"),
+    (
+        "input",
+        r#"[{"role":"king","content":"x"}]"#,
+        "invalid_value",
+        "input[0].role",
+    ),
+    (
+        "input",
+        r#"[{"role":"user"}]"#,
+        "missing_required_parameter",
+        "input[0].content",
+    ),
+    (
+        "input",
+        r#"[{"type":"item_reference"}]"#,
+        "unsupported_value",
+        "input[0].type",
+    ),
+    (
+        "input",
+        r#"[{"role":"user","content":[{"type":"input_file"}]}]"#,
+        "unsupported_value",
+        "input[0].content",
+    ),
+    (
+        "input",
+        r#"[{"type":"function_call_output","output":"x"}]"#,
+        "invalid_value",
+        "input[0].call_id",
+    ),
+    ("temperature", "3", "invalid_value", "temperature"),
+    ("temperature", "\"hot\"", "invalid_type", "temperature"),
+    ("max_output_tokens", "0", "invalid_value", "max_output_tokens"),
+    ("max_output_tokens", "1.5", "invalid_type", "max_output_tokens"),
+    ("instructions", "{}", "invalid_type", "instructions"),
+    ("metadata", r#"{"k":1}"#, "invalid_type", "metadata"),
+    ("background", "true", "unsupported_parameter", "background"),
+    (
+        "conversation",
+        "\"conv_1\"",
+        "unsupported_parameter",
+        "conversation",
+    ),
+    (
+        "tools",
+        r#"[{"type":"web_search"}]"#,
+        "unsupported_parameter",
+        "tools",
+    ),
+    ("tool_choice", "5", "invalid_value", "tool_choice"),
+    (
+        "text",
+        r#"{"format":{"type":"poem"}}"#,
+        "invalid_value",
+        "text.format.type",
+    ),
+    (
+        "previous_response_id",
+        "\"resp_none\"",
+        "previous_response_not_found",
+        "previous_response_id",
+    ),
+    (
+        "previous_response_id",
+        "\"../x\"",
+        "previous_response_not_found",
+        "previous_response_id",
+    ),
+    ("nonsense", "1", "unknown_parameter", "nonsense"),
+    ("truncation", "\"maybe\"", "invalid_value", "truncation"),
+];
+
+const WRONG_EMBEDDING: &[Wrong] = &[
+    ("input", "null", "missing_required_parameter", "input"),
+    ("input", "[]", "invalid_value", "input"),
+    ("input", r#"["a",""]"#, "invalid_value", "input"),
+    ("input", "{}", "invalid_type", "input"),
+    ("input", r#"["a",5]"#, "invalid_type", "input[1]"),
+    ("input", "[[1,-2]]", "invalid_type", "input[0]"),
+    ("encoding_format", "\"hex\"", "invalid_value", "encoding_format"),
+    ("dimensions", "0", "invalid_value", "dimensions"),
+];
+
 #[tokio::test]
 async fn a_wrong_type_or_value_names_its_parameter() {
     let rig = Rig::new().await;
-    let user = json!([{ "role": "user", "content": "hi" }]);
-    let chat = |name: &str, value: Value| {
+    let tool = json!({ "type": "function", "name": "f" });
+    let tables = [
         (
             CHAT,
-            json!({ "model": "tiny", "messages": user }),
-            name.to_owned(),
-            value,
-        )
-    };
-    let response = |name: &str, value: Value| {
+            json!({ "messages": [{ "role": "user", "content": "hi" }] }),
+            WRONG_CHAT,
+        ),
         (
             RESPONSES,
-            json!({ "model": "tiny", "input": "x" }),
-            name.to_owned(),
-            value,
-        )
-    };
-    let embedding = |name: &str, value: Value| {
-        (
-            EMBEDDINGS,
-            json!({ "model": "tiny", "input": "x" }),
-            name.to_owned(),
-            value,
-        )
-    };
+            json!({ "input": "x", "tools": [tool] }),
+            WRONG_RESPONSE,
+        ),
+        (EMBEDDINGS, json!({ "input": "x" }), WRONG_EMBEDDING),
+    ];
+    for (path, right, wrongs) in tables {
+        for (name, value, code, param) in wrongs {
+            let mut body = right.clone();
+            body["model"] = json!("tiny");
+            body[name] = serde_json::from_str(value).unwrap();
+            assert_eq!(
+                rig.post(path, &body).await.error(),
+                err(400, code, Some(param)),
+                "{path} {name}: {value}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn metadata_has_its_limits() {
+    let rig = Rig::new().await;
     let pairs: serde_json::Map<_, _> = (0..17).map(|number| (number.to_string(), json!("x"))).collect();
     let cases = [
-        (chat("model", json!(5)), "invalid_type", "model"),
-        (chat("model", Value::Null), "missing_required_parameter", "model"),
-        (chat("model", json!("")), "missing_required_parameter", "model"),
-        (chat("messages", json!("hi")), "invalid_type", "messages"),
-        (
-            chat("messages", Value::Null),
-            "missing_required_parameter",
-            "messages",
-        ),
-        (chat("messages", json!([])), "empty_array", "messages"),
-        (chat("messages", json!([5])), "invalid_type", "messages[0]"),
-        (
-            chat("messages", json!([{ "content": "x" }])),
-            "missing_required_parameter",
-            "messages[0].role",
-        ),
-        (
-            chat("messages", json!([{ "role": 1 }])),
-            "invalid_type",
-            "messages[0].role",
-        ),
-        (
-            chat("messages", json!([{ "role": "user", "content": 7 }])),
-            "invalid_type",
-            "messages[0].content",
-        ),
-        (chat("stream", json!("yes")), "invalid_type", "stream"),
-        (
-            chat("stream_options", json!({ "include_usage": true })),
-            "invalid_value",
-            "stream_options",
-        ),
-        (chat("metadata", json!([])), "invalid_type", "metadata"),
-        (
-            response("input", Value::Null),
-            "missing_required_parameter",
-            "input",
-        ),
-        (response("input", json!(5)), "invalid_type", "input"),
-        (response("input", json!([])), "invalid_value", "input"),
-        (
-            response("input", json!([{ "role": "king", "content": "x" }])),
-            "invalid_value",
-            "input[0].role",
-        ),
-        (
-            response("input", json!([{ "role": "user" }])),
-            "missing_required_parameter",
-            "input[0].content",
-        ),
-        (
-            response("input", json!([{ "type": "item_reference", "id": "x" }])),
-            "unsupported_value",
-            "input[0].type",
-        ),
-        (
-            response(
-                "input",
-                json!([{ "role": "user", "content": [{ "type": "input_file" }] }]),
-            ),
-            "unsupported_value",
-            "input[0].content",
-        ),
-        (
-            response(
-                "input",
-                json!([{ "type": "function_call_output", "output": "x" }]),
-            ),
-            "invalid_value",
-            "input[0].call_id",
-        ),
-        (response("temperature", json!(3)), "invalid_value", "temperature"),
-        (
-            response("temperature", json!("hot")),
-            "invalid_type",
-            "temperature",
-        ),
-        (
-            response("max_output_tokens", json!(0)),
-            "invalid_value",
-            "max_output_tokens",
-        ),
-        (
-            response("max_output_tokens", json!(1.5)),
-            "invalid_type",
-            "max_output_tokens",
-        ),
-        (
-            response("instructions", json!({})),
-            "invalid_type",
-            "instructions",
-        ),
-        (
-            response("metadata", Value::Object(pairs)),
-            "object_above_max_properties",
-            "metadata",
-        ),
-        (
-            response("metadata", json!({ "k".repeat(65): "v" })),
-            "string_above_max_length",
-            "metadata",
-        ),
-        (
-            response("metadata", json!({ "k": "v".repeat(513) })),
-            "string_above_max_length",
-            "metadata",
-        ),
-        (
-            response("metadata", json!({ "k": 1 })),
-            "invalid_type",
-            "metadata",
-        ),
-        (
-            response("background", json!(true)),
-            "unsupported_parameter",
-            "background",
-        ),
-        (
-            response("conversation", json!("conv_1")),
-            "unsupported_parameter",
-            "conversation",
-        ),
-        (
-            response("tools", json!([{ "type": "web_search" }])),
-            "unsupported_parameter",
-            "tools",
-        ),
-        (
-            response("previous_response_id", json!("resp_none")),
-            "previous_response_not_found",
-            "previous_response_id",
-        ),
-        (
-            response("previous_response_id", json!("../x")),
-            "previous_response_not_found",
-            "previous_response_id",
-        ),
-        (response("nonsense", json!(1)), "unknown_parameter", "nonsense"),
-        (
-            response("truncation", json!("maybe")),
-            "invalid_value",
-            "truncation",
-        ),
-        (
-            embedding("input", Value::Null),
-            "missing_required_parameter",
-            "input",
-        ),
-        (embedding("input", json!([])), "invalid_value", "input"),
-        (embedding("input", json!("")), "invalid_type", "input"),
-        (embedding("input", json!({})), "invalid_type", "input"),
-        (embedding("input", json!(["a", 5])), "invalid_type", "input[1]"),
-        (
-            embedding("encoding_format", json!("hex")),
-            "invalid_value",
-            "encoding_format",
-        ),
-        (embedding("dimensions", json!(0)), "invalid_value", "dimensions"),
+        (Value::Object(pairs), "object_above_max_properties"),
+        (json!({ "k".repeat(65): "v" }), "string_above_max_length"),
+        (json!({ "k": "v".repeat(513) }), "string_above_max_length"),
     ];
-    for ((path, mut body, name, value), code, param) in cases {
-        body[&name] = value;
-        // An empty text alone is for the engine to judge.
-        if body["input"] == "" {
-            continue;
-        }
+    for (metadata, code) in cases {
+        let body = json!({ "model": "tiny", "input": "x", "metadata": metadata });
         assert_eq!(
-            rig.post(path, &body).await.error(),
-            err(400, code, Some(param)),
-            "{path} {body:.200}"
+            rig.post(RESPONSES, &body).await.error(),
+            err(400, code, Some("metadata"))
         );
     }
+    let most = json!({ "k".repeat(64): "ü".repeat(512) });
+    let body = json!({ "model": "tiny", "input": "x", "metadata": most });
+    assert_eq!(rig.post(RESPONSES, &body).await.json()["metadata"], most);
 }
 
 #[tokio::test]
@@ -419,99 +385,101 @@ async fn the_azure_form_needs_a_version_that_is_one() {
     assert_eq!(rig.get("/openai/files?api-version=2024-10-21").await.status, 200);
 }
 
+/// A form's field: name, file name, content.
+type Field = (&'static str, Option<&'static str>, &'static [u8]);
+/// A form, the code and the parameter of the answer.
+type WrongForm = (&'static [Field], &'static str, &'static str);
+
+const PURPOSE: Field = ("purpose", None, b"batch");
+const FILE: Field = ("file", Some("a"), b"1");
+const ANCHOR: Field = ("expires_after[anchor]", None, b"created_at");
+const SECONDS: Field = ("expires_after[seconds]", None, b"3600");
+const A_MINUTE: Field = ("expires_after[seconds]", None, b"60");
+const OTHER_ANCHOR: Field = ("expires_after[anchor]", None, b"last_active_at");
+
+const WRONG_FORMS: &[WrongForm] = &[
+    (&[PURPOSE], "missing_required_parameter", "file"),
+    (&[FILE], "missing_required_parameter", "purpose"),
+    (&[], "missing_required_parameter", "purpose"),
+    (&[PURPOSE, ("file", Some("a"), b"")], "empty_file", "file"),
+    (&[PURPOSE, ("file", None, b"1")], "invalid_value", "file"),
+    (&[PURPOSE, ("file", Some(""), b"1")], "invalid_file_name", "file"),
+    (
+        &[PURPOSE, ("file", Some("a\tb"), b"1")],
+        "invalid_file_name",
+        "file",
+    ),
+    (
+        &[("purpose", None, b"world-peace"), FILE],
+        "invalid_value",
+        "purpose",
+    ),
+    (
+        &[FILE, ("purpose", None, b"fine-tune-results")],
+        "invalid_value",
+        "purpose",
+    ),
+    (
+        &[("purpose", None, b"\xff\xfe"), FILE],
+        "invalid_value",
+        "purpose",
+    ),
+    (
+        &[("purpose", None, &[b'a'; limits::FORM_FIELD_BYTES + 1]), FILE],
+        "invalid_value",
+        "purpose",
+    ),
+    (&[PURPOSE, PURPOSE, FILE], "invalid_value", "purpose"),
+    (&[PURPOSE, FILE, FILE], "invalid_value", "file"),
+    (
+        &[PURPOSE, ("nonsense", None, b"1"), FILE],
+        "unknown_parameter",
+        "form",
+    ),
+    (
+        &[PURPOSE, SECONDS, FILE],
+        "missing_required_parameter",
+        "expires_after.anchor",
+    ),
+    (
+        &[PURPOSE, ANCHOR, FILE],
+        "missing_required_parameter",
+        "expires_after.seconds",
+    ),
+    (
+        &[PURPOSE, ANCHOR, A_MINUTE, FILE],
+        "invalid_value",
+        "expires_after.seconds",
+    ),
+    (
+        &[PURPOSE, OTHER_ANCHOR, SECONDS, FILE],
+        "invalid_value",
+        "expires_after.anchor",
+    ),
+];
+
 #[tokio::test]
 async fn a_form_that_is_not_an_upload_is_refused_and_leaves_nothing() {
     let rig = Rig::new().await;
-    let purpose: (&str, Option<&str>, &[u8]) = ("purpose", None, b"batch");
-    let file: (&str, Option<&str>, &[u8]) = ("file", Some("a"), b"1");
-    let long_name = "a".repeat(limits::FILE_NAME_BYTES + 1);
-    let long_field = vec![b'a'; limits::FORM_FIELD_BYTES + 1];
-    let cases: Vec<(Vec<(&str, Option<&str>, &[u8])>, &str, Option<&str>)> = vec![
-        (vec![purpose], "missing_required_parameter", Some("file")),
-        (vec![file], "missing_required_parameter", Some("purpose")),
-        (vec![], "missing_required_parameter", Some("purpose")),
-        (
-            vec![purpose, ("file", Some("a"), b"")],
-            "empty_file",
-            Some("file"),
-        ),
-        (vec![purpose, ("file", None, b"1")], "invalid_value", Some("file")),
-        (
-            vec![purpose, ("file", Some(""), b"1")],
-            "invalid_file_name",
-            Some("file"),
-        ),
-        (
-            vec![purpose, ("file", Some("a\tb"), b"1")],
-            "invalid_file_name",
-            Some("file"),
-        ),
-        (
-            vec![purpose, ("file", Some(&long_name), b"1")],
-            "invalid_file_name",
-            Some("file"),
-        ),
-        (
-            vec![("purpose", None, b"world-peace"), file],
-            "invalid_value",
-            Some("purpose"),
-        ),
-        (
-            vec![file, ("purpose", None, b"fine-tune-results")],
-            "invalid_value",
-            Some("purpose"),
-        ),
-        (
-            vec![("purpose", None, b"\xff\xfe"), file],
-            "invalid_value",
-            Some("purpose"),
-        ),
-        (
-            vec![("purpose", None, &long_field), file],
-            "invalid_value",
-            Some("purpose"),
-        ),
-        (vec![purpose, purpose, file], "invalid_value", Some("purpose")),
-        (vec![purpose, file, file], "invalid_value", Some("file")),
-        (
-            vec![purpose, ("nonsense", None, b"1"), file],
-            "unknown_parameter",
-            Some("form"),
-        ),
-        (
-            vec![purpose, ("expires_after[seconds]", None, b"3600"), file],
-            "missing_required_parameter",
-            Some("expires_after.anchor"),
-        ),
-        (
-            vec![
-                purpose,
-                ("expires_after[anchor]", None, b"created_at"),
-                ("expires_after[seconds]", None, b"60"),
-                file,
-            ],
-            "invalid_value",
-            Some("expires_after.seconds"),
-        ),
-    ];
-    for (fields, code, param) in cases {
+    for (number, (fields, code, param)) in WRONG_FORMS.iter().enumerate() {
         assert_eq!(
-            rig.upload_form(form(&fields)).await.error(),
-            err(400, code, param),
-            "{:.200?}",
-            fields
+            rig.upload_form(form(fields)).await.error(),
+            err(400, code, Some(param)),
+            "form {number}"
         );
     }
+    let long = "a".repeat(limits::FILE_NAME_BYTES + 1);
+    let answer = rig
+        .upload_form(form(&[PURPOSE, ("file", Some(&long), b"1")]))
+        .await;
+    assert_eq!(answer.error(), err(400, "invalid_file_name", Some("file")));
+    let bare = [("content-type", "multipart/form-data")];
     let bare = said(
-        rig.send(
-            Method::POST,
-            "/openai/v1/files",
-            "x".into(),
-            &[("content-type", "multipart/form-data")],
-        )
-        .await,
-    );
-    assert_eq!(bare.await.error(), err(400, "invalid_multipart", None));
+        rig.send(Method::POST, "/openai/v1/files", "x".into(), &bare)
+            .await,
+    )
+    .await;
+    assert_eq!(bare.error(), err(400, "invalid_multipart", None));
     assert_eq!(rig.get("/openai/v1/files").await.json()["data"], json!([]));
 }
 

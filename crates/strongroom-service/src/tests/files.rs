@@ -307,9 +307,9 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     for entry in std::fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            found.extend(walk(&path))
+            found.extend(walk(&path));
         } else {
-            found.push(path)
+            found.push(path);
         }
     }
     found
@@ -348,4 +348,24 @@ async fn a_download_is_handed_out_in_pieces() {
         pieces += 1;
     }
     assert!(pieces >= 20, "{pieces}");
+}
+
+#[tokio::test]
+async fn more_transfers_than_the_limit_are_told_to_come_again() {
+    let rig = Rig::with(crate::Limits {
+        transfers: 1,
+        ..crate::Limits::default()
+    })
+    .await;
+    let file = rig.upload("big", &content(500_000)).await;
+    let path = format!("/openai/v1/files/{}/content", id(&file));
+    let open = rig.send(Method::GET, &path, Body::empty(), &[]).await;
+    assert_eq!(
+        rig.get(&path).await.error(),
+        (429, "rate_limit_exceeded".to_owned(), None)
+    );
+    let form = form(&[("purpose", None, b"batch"), ("file", Some("a"), b"1")]);
+    assert_eq!(rig.upload_form(form).await.error().0, 429);
+    drop(open);
+    assert_eq!(rig.get(&path).await.status, 200);
 }
