@@ -16,7 +16,8 @@ pub trait Carrier: Send + Sync + 'static {
     /// Ends the connection at once, with a reset. Must not block; may be called more than once, and after the end.
     fn cut(&self);
 
-    /// Resolves once everything that was handed over before the call has left for the system's socket buffer.
+    /// Resolves once everything that was handed over before the call has left for the system's socket buffer. Counts from the call, not
+    /// from when the future is first polled.
     fn flushed(&self) -> BoxFuture<'static, ()>;
 }
 

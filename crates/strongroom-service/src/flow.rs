@@ -59,9 +59,10 @@ struct Guard {
     ended: BoxFuture<'static, KeyDenied>,
 }
 
-/// Tells the task beside the answer that the answer is over.
+/// Tells the task beside the answer that the answer is over, and what to wait for until it has left.
 struct Watch {
-    over: oneshot::Sender<()>,
+    connection: ConnectionCut,
+    over: oneshot::Sender<BoxFuture<'static, ()>>,
 }
 
 /// What body and task share.
@@ -90,8 +91,8 @@ impl Flow {
         });
         let watch = place.place.connection.clone().map(|connection| {
             let (over, told) = oneshot::channel();
-            tokio::spawn(watch(Arc::clone(&place), connection, lease.clone(), told));
-            Watch { over }
+            tokio::spawn(watch(Arc::clone(&place), connection.clone(), lease.clone(), told));
+            Watch { connection, over }
         });
         let guard = lease.map(|lease| Guard {
             ended: Box::pin(lease.ended()),
@@ -125,8 +126,8 @@ impl Flow {
     fn finish(&mut self) {
         self.over = true;
         if let Some(watch) = self.watch.take() {
-            // The task may have ended the connection already.
-            let _ = watch.over.send(());
+            // From here on, before the connection can write what it was handed. The task may have ended it already.
+            let _ = watch.over.send(watch.connection.flushed());
         }
     }
 
@@ -223,25 +224,25 @@ async fn watch(
     watched: Arc<Watched>,
     connection: ConnectionCut,
     lease: Option<Lease>,
-    mut over: oneshot::Receiver<()>,
+    mut over: oneshot::Receiver<BoxFuture<'static, ()>>,
 ) {
     let mut ended = match lease {
         Some(lease) => Box::pin(lease.ended()) as BoxFuture<'static, KeyDenied>,
         None => Box::pin(std::future::pending()),
     };
-    loop {
+    let flushed = loop {
         let handed = watched.handed.load(Ordering::Relaxed);
         tokio::select! {
             biased;
+            told = &mut over => match told {
+                Ok(flushed) => break flushed,
+                // The body was dropped: the client went away, or the connection was cut.
+                Err(_) => return,
+            },
             denied = &mut ended => {
                 watched.note(denied);
                 return connection.cut();
             }
-            told = &mut over => match told {
-                Ok(()) => break,
-                // The body was dropped: the client went away, or the connection was cut.
-                Err(_) => return,
-            },
             () = tokio::time::sleep(limits::STALLED_CLIENT) => {
                 let same = watched.handed.load(Ordering::Relaxed) == handed;
                 if same && !watched.waiting.load(Ordering::Relaxed) {
@@ -249,14 +250,14 @@ async fn watch(
                 }
             }
         }
-    }
+    };
     tokio::select! {
         biased;
+        () = flushed => {}
         denied = &mut ended => {
             watched.note(denied);
             connection.cut();
         }
-        () = connection.flushed() => {}
         () = tokio::time::sleep(limits::STALLED_CLIENT) => connection.cut(),
     }
 }

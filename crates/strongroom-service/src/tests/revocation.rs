@@ -258,16 +258,41 @@ async fn an_upload_in_flight_is_refused_and_leaves_nothing() {
 }
 
 /// Notes that the connection was cut.
-struct Noted(tokio::sync::mpsc::UnboundedSender<()>);
+struct Noted {
+    cut: tokio::sync::mpsc::UnboundedSender<()>,
+    flushes: bool,
+}
 
 impl Carrier for Noted {
     fn cut(&self) {
-        let _ = self.0.send(());
+        let _ = self.cut.send(());
     }
 
     fn flushed(&self) -> futures::future::BoxFuture<'static, ()> {
-        Box::pin(std::future::pending())
+        if self.flushes {
+            Box::pin(std::future::ready(()))
+        } else {
+            Box::pin(std::future::pending())
+        }
     }
+}
+
+/// A download on a connection; its cuts arrive at the receiver, which ends when nobody can cut it any more.
+async fn download(rig: &Rig, file: &str, flushes: bool) -> (Body, tokio::sync::mpsc::UnboundedReceiver<()>) {
+    let (cut, cuts) = tokio::sync::mpsc::unbounded_channel();
+    let path = format!("/openai/v1/files/{file}/content");
+    let mut request = http::Request::get(path)
+        .header("api-key", KEY)
+        .body(Body::empty())
+        .unwrap();
+    request.extensions_mut().insert(AccountName("contoso".to_owned()));
+    request
+        .extensions_mut()
+        .insert(ConnectionCut::new(Noted { cut, flushes }));
+    let response = tower::ServiceExt::oneshot(rig.router.clone(), request)
+        .await
+        .unwrap();
+    (response.into_body(), cuts)
 }
 
 #[tokio::test]
@@ -275,23 +300,32 @@ async fn a_connection_that_still_holds_pieces_is_cut_even_when_nobody_asks_for_m
     let rig = Rig::new().await;
     let file = rig.upload("big", &vec![7; 400_000]).await;
     for read_all in [false, true] {
-        let (noted, mut cut) = tokio::sync::mpsc::unbounded_channel();
-        let path = format!("/openai/v1/files/{}/content", file["id"].as_str().unwrap());
-        let mut request = http::Request::get(path)
-            .header("api-key", KEY)
-            .body(Body::empty())
-            .unwrap();
-        request.extensions_mut().insert(AccountName("contoso".to_owned()));
-        request.extensions_mut().insert(ConnectionCut::new(Noted(noted)));
-        let response = tower::ServiceExt::oneshot(rig.router.clone(), request)
-            .await
-            .unwrap();
-        let mut body = response.into_body();
+        let (mut body, mut cuts) = download(&rig, file["id"].as_str().unwrap(), false).await;
         // The connection took pieces, perhaps all of them, and cannot get rid of them.
         assert!(body.frame().await.unwrap().is_ok());
         while read_all && body.frame().await.is_some() {}
         rig.turn_key_off(NoAnswer::Refused).await;
-        cut.recv().await.unwrap();
+        assert_eq!(cuts.recv().await, Some(()));
         rig.turn_key_on().await;
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_got_rid_of_everything_is_left_alone() {
+    let rig = Rig::new().await;
+    let file = rig.upload("big", &vec![7; 400_000]).await;
+    let (body, mut cuts) = download(&rig, file["id"].as_str().unwrap(), true).await;
+    assert_eq!(body.collect().await.unwrap().to_bytes().len(), 400_000);
+    rig.turn_key_off(NoAnswer::Refused).await;
+    assert_eq!(cuts.recv().await, None);
+}
+
+#[tokio::test]
+async fn a_download_that_the_client_gives_up_leaves_its_connection_alone() {
+    let rig = Rig::new().await;
+    let file = rig.upload("big", &vec![7; 400_000]).await;
+    let (mut body, mut cuts) = download(&rig, file["id"].as_str().unwrap(), false).await;
+    assert!(body.frame().await.unwrap().is_ok());
+    drop(body);
+    assert_eq!(cuts.recv().await, None);
 }
