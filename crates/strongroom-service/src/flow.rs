@@ -50,7 +50,7 @@ pub(crate) struct Flow {
     guard: Option<Guard>,
     watch: Option<Watch>,
     over: bool,
-    place: Arc<Watched>,
+    watched: Arc<Watched>,
     _slot: Option<OwnedSemaphorePermit>,
 }
 
@@ -83,15 +83,20 @@ impl Flow {
         lease: Option<Lease>,
         slot: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        let place = Arc::new(Watched {
+        let watched = Arc::new(Watched {
             place,
             noted: AtomicBool::new(false),
             handed: AtomicU64::new(0),
             waiting: AtomicBool::new(false),
         });
-        let watch = place.place.connection.clone().map(|connection| {
+        let watch = watched.place.connection.clone().map(|connection| {
             let (over, told) = oneshot::channel();
-            tokio::spawn(watch(Arc::clone(&place), connection.clone(), lease.clone(), told));
+            tokio::spawn(watch(
+                Arc::clone(&watched),
+                connection.clone(),
+                lease.clone(),
+                told,
+            ));
             Watch { connection, over }
         });
         let guard = lease.map(|lease| Guard {
@@ -105,7 +110,7 @@ impl Flow {
             guard,
             watch,
             over: false,
-            place,
+            watched,
             _slot: slot,
         }
     }
@@ -118,7 +123,7 @@ impl Flow {
         self.over = true;
         self.rest = Bytes::new();
         if let CutShort::Key(denied) = why {
-            self.place.note(denied);
+            self.watched.note(denied);
         }
         Poll::Ready(Some(Err(why)))
     }
@@ -162,7 +167,7 @@ impl http_body::Body for Flow {
             return this.cut(denied.into());
         }
         let polled = this.poll_piece(context);
-        this.place.waiting.store(polled.is_pending(), Ordering::Relaxed);
+        this.watched.waiting.store(polled.is_pending(), Ordering::Relaxed);
         let piece = match ready!(polled) {
             Some(Ok(piece)) => piece,
             Some(Err(why)) => return this.cut(why),
@@ -176,8 +181,8 @@ impl http_body::Body for Flow {
             return this.cut(denied.into());
         }
         let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
-        this.place.handed.fetch_add(length, Ordering::Relaxed);
-        this.place.place.service.metrics.sent(length);
+        this.watched.handed.fetch_add(length, Ordering::Relaxed);
+        this.watched.place.service.metrics.sent(length);
         if let Some(left) = &mut this.left {
             *left = left.saturating_sub(length);
             if *left == 0 {
