@@ -83,7 +83,7 @@ impl From<&Caller> for AuditClaims {
     }
 }
 
-/// A record could not be kept. The operation's answer must not leave the vault.
+/// A record could not be kept. What the operation yielded must not leave the vault; that it was refused may.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuditError {
     /// More comes in than is kept. Ask the client to come back.
@@ -96,7 +96,7 @@ pub enum AuditError {
 
 /// Where records go.
 pub trait AuditSink: Send + Sync + 'static {
-    /// Resolves when the record is durable.
+    /// Resolves when the record is durable. A caller may stop waiting; the record is kept all the same if it can be.
     fn record(&self, event: AuditEvent) -> BoxFuture<'_, Result<(), AuditError>>;
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub(crate) const MAX_BODY: usize = 64 * 1024;
 /// How long a request may take to bring its body.
 pub(crate) const BODY_WAIT: Duration = Duration::from_secs(10);
+/// How long a refusal waits for its record: well below what clients wait for an answer.
+pub(crate) const REFUSAL_RECORD_WAIT: Duration = Duration::from_secs(1);
 /// Characters of a request that reach an audit record, each: URL, client, ids.
 pub(crate) const MAX_AUDIT_TEXT: usize = 1024;
 /// Tags per key version, as on Azure.

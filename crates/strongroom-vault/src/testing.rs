@@ -53,18 +53,36 @@ pub(crate) fn vault_settings() -> VaultSettings {
     }
 }
 
+/// How a [`MemoryAudit`] behaves.
+#[derive(Default, Clone, Copy)]
+pub(crate) enum Recording {
+    #[default]
+    Works,
+    Fails,
+    Hangs,
+}
+
 /// Keeps records in memory, or fails when told to.
 #[derive(Default)]
 pub(crate) struct MemoryAudit {
     pub(crate) events: Mutex<Vec<AuditEvent>>,
-    pub(crate) failing: Mutex<bool>,
+    recording: Mutex<Recording>,
+}
+
+impl MemoryAudit {
+    pub(crate) fn set(&self, recording: Recording) {
+        *self.recording.lock().unwrap() = recording;
+    }
 }
 
 impl AuditSink for MemoryAudit {
     fn record(&self, event: AuditEvent) -> BoxFuture<'_, Result<(), AuditError>> {
         Box::pin(async move {
-            if *self.failing.lock().unwrap() {
-                return Err(AuditError::Failed("no disk".to_owned()));
+            let recording = *self.recording.lock().unwrap();
+            match recording {
+                Recording::Works => {}
+                Recording::Fails => return Err(AuditError::Failed("no disk".to_owned())),
+                Recording::Hangs => std::future::pending().await,
             }
             self.events.lock().unwrap().push(event);
             Ok(())

@@ -29,7 +29,7 @@ use crate::access::{Access, Caller, Decision};
 use crate::audit::{AuditClaims, AuditEvent, AuditIdentity, AuditProperties, AuditSink};
 use crate::engine::VaultEngine;
 use crate::engine::settings::VaultSettings;
-use crate::limits::{BODY_WAIT, MAX_AUDIT_TEXT, MAX_BODY};
+use crate::limits::{BODY_WAIT, MAX_AUDIT_TEXT, MAX_BODY, REFUSAL_RECORD_WAIT};
 use crate::routes::page::Query;
 use crate::routes::path::{PathFault, Target};
 use crate::routes::respond::Answer;
@@ -98,11 +98,7 @@ async fn serve(State(parts): State<Arc<VaultRoutes>>, request: Request) -> Respo
     let mut trail = Trail::default();
     let outcome = parts.answer(&asked, body, &mut trail).await;
     let event = parts.event(&asked, &trail, &outcome);
-    // Nothing leaves before it is on record.
-    let outcome = match parts.audit.record(event).await {
-        Ok(()) => outcome,
-        Err(error) => Err(problem::not_recorded(&error)),
-    };
+    let outcome = parts.recorded(event, outcome).await;
     let challenge = || parts.challenge(&asked.host, trail.vault.as_ref());
     respond::respond(outcome, &asked.request_id, &asked.headers, challenge)
 }
@@ -133,6 +129,26 @@ impl VaultRoutes {
         wipe(body);
         trail.kid = kid;
         Ok(answer)
+    }
+
+    /// Puts the outcome on record. What was done or shown does not leave without one; a refusal always leaves as what it is,
+    /// for clients take a 503 for silence and go on with what they hold.
+    async fn recorded(&self, event: AuditEvent, outcome: Result<Answer, Problem>) -> Result<Answer, Problem> {
+        let record = self.audit.record(event);
+        match outcome {
+            Ok(answer) => match record.await {
+                Ok(()) => Ok(answer),
+                Err(error) => Err(problem::not_recorded(&error)),
+            },
+            Err(refusal) => {
+                match tokio::time::timeout(REFUSAL_RECORD_WAIT, record).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::error!(%error, "a refusal could not be recorded"),
+                    Err(_) => tracing::error!("a refusal is not yet on record; it is answered all the same"),
+                }
+                Err(refusal)
+            }
+        }
     }
 
     fn event(&self, asked: &Asked, trail: &Trail, outcome: &Result<Answer, Problem>) -> AuditEvent {

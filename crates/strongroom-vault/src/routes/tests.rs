@@ -11,7 +11,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::KeyAction;
-use crate::testing::{DAY, House, SIGNER, VAULT};
+use crate::testing::{DAY, House, Recording, SIGNER, VAULT};
 
 const AUTHORITY: &str = "kv1.vault.localhost:8443";
 const AUDIENCE: &str = "https://vault.azure.net";
@@ -684,11 +684,39 @@ async fn every_operation_is_on_record_refused_ones_too() {
 async fn what_cannot_be_recorded_is_not_answered() {
     let house = House::new().await;
     house.create("cmk").await;
-    *house.audit.failing.lock().unwrap() = true;
+    house.audit.set(Recording::Fails);
     let reply = house.wrap("/keys/cmk/").await;
     assert_eq!(reply.codes(), (503, "ServiceUnavailable", None));
     assert_eq!(reply.headers["retry-after"], "1");
     assert!(reply.body.get("value").is_none());
+}
+
+#[tokio::test]
+async fn a_refusal_leaves_as_a_refusal_even_if_it_cannot_be_recorded() {
+    for recording in [Recording::Fails, Recording::Hangs] {
+        let house = House::new().await;
+        let made = house.create("cmk").await;
+        let wrapped = house.wrap("/keys/cmk/").await.text("/value").to_owned();
+        let kid = made.text("/key/kid");
+        let path = format!("/keys/cmk/{}", kid.rsplit('/').next().unwrap());
+        let disabled = json!({"attributes": {"enabled": false}});
+        assert_eq!(house.ask(Method::PATCH, &path, disabled).await.status, 200);
+        house.audit.set(recording);
+        assert_eq!(
+            house.unwrap(&path, &wrapped).await.codes(),
+            (403, "Forbidden", Some("KeyDisabled"))
+        );
+        let gone = house.unwrap("/keys/other/0", &wrapped).await;
+        assert_eq!(gone.codes(), (404, "KeyNotFound", None));
+        house.roles.0.lock().unwrap().push(KeyAction::Unwrap);
+        assert_eq!(
+            house.unwrap(&path, &wrapped).await.codes(),
+            (403, "Forbidden", Some("ForbiddenByRbac"))
+        );
+        let nobody = house.send(Method::GET, "/keys/cmk", None, Vec::new()).await;
+        assert_eq!(nobody.status, 401);
+        assert!(nobody.headers.contains_key("www-authenticate"));
+    }
 }
 
 #[tokio::test]
