@@ -92,10 +92,23 @@ async fn answer(
         headers: head.headers,
         body: Arriving::new(body, limit, service.limits.body_idle, service.metrics.clone()),
     };
-    let answer = timeout(route.time, (route.handler)(call))
-        .await
+    let handled = timeout(route.time, (route.handler)(call));
+    let answer = while_held(lease.as_ref(), handled)
+        .await?
         .map_err(|_| route.body.late())??;
     respond(place, answer, lease)
+}
+
+/// Drops the work, with the keys and the content that it holds, the moment the lease ends: a client that stalls keeps neither in memory.
+async fn while_held<T>(lease: Option<&Lease>, work: impl Future<Output = T>) -> Result<T, Problem> {
+    let Some(lease) = lease else {
+        return Ok(work.await);
+    };
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        denied = lease.ended() => Err(denied.into()),
+    }
 }
 
 /// Looks at the lease a last time and lets the answer go.

@@ -223,6 +223,35 @@ async fn under_drain_what_runs_finishes_and_under_prevent_new_everything_goes_on
 }
 
 #[tokio::test]
+async fn an_upload_that_stalls_is_refused_at_once_and_not_when_it_goes_on() {
+    let rig = Rig::new().await;
+    let whole = form(&[
+        ("purpose", None, b"batch"),
+        ("file", Some("a"), &vec![1; 3_000_000]),
+    ]);
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<bytes::Bytes, std::io::Error>>(1);
+    let body = futures::stream::unfold(receiver, |mut receiver| async {
+        Some((receiver.recv().await?, receiver))
+    });
+    let headers = [("content-type", FORM)];
+    let sending = rig.send(
+        Method::POST,
+        "/openai/v1/files",
+        Body::from_stream(body),
+        &headers,
+    );
+    let stalling = async {
+        let half = bytes::Bytes::copy_from_slice(&whole[..1_500_000]);
+        sender.send(Ok(half)).await.unwrap();
+        rig.turn_key_off(NoAnswer::Refused).await;
+    };
+    let (answer, ()) = tokio::join!(sending, stalling);
+    assert_eq!(said(answer).await.error().1, "customer_key_refused");
+    // Only now: until here the client had neither gone on nor given up.
+    drop(sender);
+}
+
+#[tokio::test]
 async fn an_upload_in_flight_is_refused_and_leaves_nothing() {
     let rig = Rig::new().await;
     let whole = form(&[
