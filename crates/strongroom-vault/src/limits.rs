@@ -54,6 +54,8 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(3);
 /// Largest answer of a vault or token endpoint.
 pub(crate) const MAX_ANSWER: usize = 256 * 1024;
+/// How long the body of an answer that is no success is waited for.
+pub(crate) const REFUSAL_BODY_WAIT: Duration = Duration::from_secs(1);
 /// Vaults whose clients are kept; one more drops them all and begins anew.
 pub(crate) const KEPT_CLIENTS: usize = 256;
 /// An identity token is asked for anew this long before it ends.

@@ -1,7 +1,8 @@
 //! What an answer means, in one place: refused, gone, unreachable or throttled. Never merged, never guessed elsewhere.
 //!
 //! Two rules stand behind the table. Whoever *answers* without saying yes has not been silent: unless the answer means "try
-//! again later", the lease ends. And silence, from the vault or from the token endpoint, is never taken for a refusal.
+//! again later", the lease ends, also if the rest of the answer never comes. And silence alone, from the vault or from the
+//! token endpoint, is never taken for a refusal.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -150,9 +151,30 @@ pub(super) fn is_unauthorized(error: &azure_core::Error) -> bool {
         && error.http_status().is_some_and(|status| u16::from(status) == 401)
 }
 
+/// What a failed call means in which the vault had said `heard` before: silence after a no does not unsay it, be it the
+/// vault's or that of the token endpoint, which was to give another token.
+pub(super) fn last_word(error: &azure_core::Error, heard: Option<u16>) -> VaultError {
+    let meant = from_error(error);
+    let is_vaults = *error.kind() != ErrorKind::Credential && error.http_status().is_some();
+    let is_later = matches!(meant.answer, NoAnswer::Unreachable | NoAnswer::Throttled { .. });
+    match heard {
+        Some(status) if is_later && !is_vaults => unfinished(status, &meant.detail),
+        _ => meant,
+    }
+}
+
 /// The outer deadline passed.
-pub(super) fn too_late(deadline: Duration) -> VaultError {
-    silent(&format!("no answer within {} ms", deadline.as_millis()))
+pub(super) fn too_late(deadline: Duration, heard: Option<u16>) -> VaultError {
+    let detail = format!("no answer within {} ms", deadline.as_millis());
+    match heard {
+        Some(status) => unfinished(status, &detail),
+        None => silent(&detail),
+    }
+}
+
+/// The vault said so, and then something was missing.
+fn unfinished(status: u16, missing: &str) -> VaultError {
+    from_status(From::Vault, status, None, &format!("and then: {missing}"))
 }
 
 /// There was an answer, but not one that this protocol knows: the wrong key, the wrong length, no JSON. It is no yes, so

@@ -69,7 +69,7 @@ impl VaultCredential {
             } => {
                 let endpoint = Url::parse(endpoint).map_err(|_| KeyVaultClientError::IdentityEndpoint)?;
                 Ok(Arc::new(AppServiceIdentity {
-                    transport: Pinned::new(client.clone(), &endpoint),
+                    transport: Pinned::to_identity(client.clone(), &endpoint),
                     endpoint,
                     header: header.clone(),
                     client_id: client_id.clone(),
@@ -100,7 +100,7 @@ impl VaultCredential {
                 let host = Url::parse(authority).map_err(|_| KeyVaultClientError::IdentityEndpoint)?;
                 let mut cloud = CustomConfiguration::default();
                 cloud.authority_host.clone_from(authority);
-                let mut client_options = Pinned::new(client.clone(), &host).options();
+                let mut client_options = Pinned::to_identity(client.clone(), &host).options();
                 client_options.cloud = Some(Arc::new(CloudConfiguration::from(cloud)));
                 let secret = Secret::new(secret.as_str().to_owned());
                 let options = ClientSecretCredentialOptions { client_options };

@@ -31,7 +31,7 @@ pub use hosts::{VaultHosts, VaultHostsError};
 pub use identity::VaultCredential;
 pub use transport::Connections;
 
-use crate::client::transport::Pinned;
+use crate::client::transport::{Pinned, heard, listening};
 use crate::limits::{CALL_DEADLINE, KEPT_CLIENTS};
 
 /// How a [`KeyVaultClient`] reaches vaults.
@@ -125,15 +125,18 @@ impl KeyVaultClient {
                     let fresh = self.replace(&session)?;
                     request(fresh.client(key, &self.http)?)
                         .await
-                        .map_err(|error| answers::from_error(&error))
+                        .map_err(|error| answers::last_word(&error, heard()))
                 }
-                other => other.map_err(|error| answers::from_error(&error)),
+                other => other.map_err(|error| answers::last_word(&error, heard())),
             }
         };
-        match tokio::time::timeout(self.config.deadline, attempts).await {
-            Ok(result) => result,
-            Err(_) => Err(answers::too_late(self.config.deadline)),
-        }
+        listening(async {
+            match tokio::time::timeout(self.config.deadline, attempts).await {
+                Ok(result) => result,
+                Err(_) => Err(answers::too_late(self.config.deadline, heard())),
+            }
+        })
+        .await
     }
 
     fn session(&self) -> Arc<Session> {
@@ -259,7 +262,7 @@ impl Session {
         let url = Url::parse(key.vault()).map_err(|_| answers::malformed("the vault's name is no URL"))?;
         // The official client checks that the challenge's resource is a parent of the vault's domain; that check stays on.
         let options = KeyClientOptions {
-            client_options: Pinned::new(http.clone(), &url).options(),
+            client_options: Pinned::to_vault(http.clone(), &url).options(),
             ..KeyClientOptions::default()
         };
         let client = KeyClient::new(key.vault(), Arc::clone(&self.credential), Some(options))

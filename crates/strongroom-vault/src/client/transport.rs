@@ -1,16 +1,21 @@
 //! The one way out: a client of our own under the official Azure clients, tied to one host and bounded in what it takes in.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use azure_core::Bytes;
 use azure_core::error::{Error, ErrorKind};
-use azure_core::http::{AsyncRawResponse, ClientOptions, HttpClient, Request, RetryOptions, Transport, Url};
+use azure_core::http::headers::AUTHORIZATION;
+use azure_core::http::response::AsyncResponseBody;
+use azure_core::http::{
+    AsyncRawResponse, ClientOptions, HttpClient, Request, RetryOptions, StatusCode, Transport, Url,
+};
 use futures::StreamExt;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use zeroize::Zeroizing;
 
-use crate::limits::{CONNECT_TIMEOUT, MAX_ANSWER};
+use crate::limits::{CONNECT_TIMEOUT, MAX_ANSWER, REFUSAL_BODY_WAIT};
 
 /// How connections are made.
 #[derive(Debug, Clone, Default)]
@@ -46,19 +51,56 @@ impl Connections {
     }
 }
 
+tokio::task_local! {
+    /// The status of the vault's latest answer within one call, unless it was a success or a mere challenge for a token.
+    static HEARD: Cell<Option<u16>>;
+}
+
+/// Makes one call, whose requests [`heard`] listens to.
+pub(super) async fn listening<T>(call: impl Future<Output = T>) -> T {
+    HEARD.scope(Cell::new(None), call).await
+}
+
+/// What the vault last said within this call, if that was no yes. It was said, whatever breaks off or hangs after it.
+pub(super) fn heard() -> Option<u16> {
+    HEARD.try_with(Cell::get).ok().flatten()
+}
+
 /// Sends to one origin and to no other.
 #[derive(Debug)]
 pub(crate) struct Pinned {
     client: reqwest::Client,
     origin: url::Origin,
+    is_vault: bool,
 }
 
 impl Pinned {
-    pub(crate) fn new(client: reqwest::Client, to: &Url) -> Arc<Self> {
+    /// To a vault, whose answers are heard.
+    pub(crate) fn to_vault(client: reqwest::Client, to: &Url) -> Arc<Self> {
+        Self::new(client, to, true)
+    }
+
+    /// To a token endpoint.
+    pub(crate) fn to_identity(client: reqwest::Client, to: &Url) -> Arc<Self> {
+        Self::new(client, to, false)
+    }
+
+    fn new(client: reqwest::Client, to: &Url, is_vault: bool) -> Arc<Self> {
         Arc::new(Self {
             client,
             origin: to.origin(),
+            is_vault,
         })
+    }
+
+    fn hear(&self, request: &Request, status: StatusCode) {
+        let had_token = request.headers().get_optional_str(&AUTHORIZATION).is_some();
+        let is_challenge = status == StatusCode::Unauthorized && !had_token;
+        if self.is_vault && !is_challenge {
+            let said = Some(u16::from(status)).filter(|_| !status.is_success());
+            // Outside a call nobody listens.
+            let _ = HEARD.try_with(|heard| heard.set(said));
+        }
     }
 
     /// Options for an official client that uses this transport, never retries by itself, and knows no public cloud.
@@ -81,18 +123,15 @@ impl HttpClient for Pinned {
             ));
         }
         let response = HttpClient::execute_request(&self.client, request).await?;
-        let (status, headers, mut body) = response.deconstruct();
+        let (status, headers, body) = response.deconstruct();
+        self.hear(request, status);
         // Answers may carry a seed: they are kept in memory that is wiped. The buffers of TLS and HTTP below are not ours to wipe.
         let mut kept = Zeroizing::new(Vec::with_capacity(MAX_ANSWER.min(8 * 1024)));
-        while let Some(piece) = body.next().await {
-            let piece = piece?;
-            if kept.len() + piece.len() > MAX_ANSWER {
-                return Err(Error::with_message(
-                    ErrorKind::Other,
-                    "the answer is larger than any that is expected",
-                ));
-            }
-            extend(&mut kept, &piece);
+        if status.is_success() {
+            take_in(body, &mut kept).await?;
+        } else {
+            // The status says it; of the body, which only adds detail, whatever came will do.
+            let _ = tokio::time::timeout(REFUSAL_BODY_WAIT, take_in(body, &mut kept)).await;
         }
         Ok(AsyncRawResponse::from_bytes(
             status,
@@ -100,6 +139,20 @@ impl HttpClient for Pinned {
             Bytes::from_owner(kept),
         ))
     }
+}
+
+async fn take_in(mut body: AsyncResponseBody, kept: &mut Zeroizing<Vec<u8>>) -> azure_core::Result<()> {
+    while let Some(piece) = body.next().await {
+        let piece = piece?;
+        if kept.len() + piece.len() > MAX_ANSWER {
+            return Err(Error::with_message(
+                ErrorKind::Other,
+                "the answer is larger than any that is expected",
+            ));
+        }
+        extend(kept, &piece);
+    }
+    Ok(())
 }
 
 /// Appends without leaving a stale copy where the buffer had to move.

@@ -88,10 +88,35 @@ fn silence_is_never_a_refusal() {
         let token = azure_core::Error::with_error(ErrorKind::Credential, plain, "no token");
         assert_eq!(from_error(&token).answer, NoAnswer::Unreachable);
     }
-    assert_eq!(too_late(Duration::from_secs(1)).answer, NoAnswer::Unreachable);
+    assert_eq!(
+        too_late(Duration::from_secs(1), None).answer,
+        NoAnswer::Unreachable
+    );
     let page = azure_core::Error::with_message(ErrorKind::DataConversion, "not JSON");
     let gateway = azure_core::Error::with_error(ErrorKind::Credential, page, "no token");
     assert_eq!(from_error(&gateway).answer, NoAnswer::Unreachable);
+}
+
+#[test]
+fn silence_after_a_refusal_does_not_unsay_it() {
+    let reset = || azure_core::Error::with_message(ErrorKind::Io, "reset");
+    let no_token = |inner| azure_core::Error::with_error(ErrorKind::Credential, inner, "no token");
+    for (heard, expected) in [
+        (None, NoAnswer::Unreachable),
+        (Some(401), NoAnswer::Refused),
+        (Some(403), NoAnswer::Refused),
+        (Some(404), NoAnswer::Gone),
+        (Some(503), NoAnswer::Unreachable),
+    ] {
+        assert_eq!(last_word(&reset(), heard).answer, expected);
+        assert_eq!(last_word(&no_token(reset()), heard).answer, expected);
+        assert_eq!(last_word(&no_token(http(503, &[], "")), heard).answer, expected);
+        assert_eq!(too_late(Duration::from_secs(1), heard).answer, expected);
+    }
+    let throttled = no_token(http(429, &[], ""));
+    assert_eq!(last_word(&throttled, Some(401)).answer, NoAnswer::Refused);
+    let vault = last_word(&http(503, &[], ""), Some(401)).answer;
+    assert_eq!(vault, NoAnswer::Unreachable, "the vault's own later word counts");
 }
 
 #[test]

@@ -347,6 +347,56 @@ async fn an_identity_that_the_vault_rejects_with_a_fresh_token_is_refused() {
 }
 
 #[tokio::test]
+async fn a_status_that_was_heard_counts_although_its_body_does_not_come() {
+    let stage = stage().await;
+    for (status, expected) in [
+        (403, NoAnswer::Refused),
+        (404, NoAnswer::Gone),
+        (503, NoAnswer::Unreachable),
+        (200, NoAnswer::Unreachable),
+    ] {
+        stage.toy.set_vault(Manner::Breaks(status));
+        assert_eq!(stage.answer().await, expected, "{status} that breaks off");
+    }
+    stage.toy.set_vault(Manner::Stalls(403));
+    assert_eq!(stage.answer().await, NoAnswer::Refused);
+    let impatient = KeyVaultClient::new(KeyVaultClientConfig {
+        deadline: Duration::from_millis(500),
+        ..stage.toy.config(stage.toy.app_service())
+    });
+    let key = stage.key.key_name();
+    let answer = impatient.unwrap().describe(key, None).await.unwrap_err().answer;
+    assert_eq!(answer, NoAnswer::Refused, "also when the deadline comes first");
+    stage.toy.set_vault(Manner::Good);
+    stage.toy.set_identity(Manner::Breaks(403));
+    let answer = stage.toy.client().describe(key, None).await.unwrap_err().answer;
+    assert_eq!(answer, NoAnswer::Refused, "the token endpoint said no");
+}
+
+#[tokio::test]
+async fn a_token_that_was_rejected_stays_so_while_the_token_endpoint_gives_no_other() {
+    let stage = stage().await;
+    let later = |status| Manner::Says(status, &[], r#"{"error":"e"}"#.to_owned());
+    for manner in [Manner::Hangs, later(503), later(429), Manner::Breaks(200)] {
+        for credential in [stage.toy.app_service(), stage.toy.client_secret(SECRET)] {
+            let client = KeyVaultClient::new(KeyVaultClientConfig {
+                deadline: Duration::from_millis(800),
+                ..stage.toy.config(credential)
+            });
+            let client = client.unwrap();
+            let key = stage.key.key_name();
+            client.describe(key, None).await.unwrap();
+            stage.toy.outdate_tokens();
+            stage.toy.set_identity(manner.clone());
+            let answer = client.describe(key, None).await.unwrap_err().answer;
+            assert_eq!(answer, NoAnswer::Refused);
+            stage.toy.set_identity(Manner::Good);
+            client.describe(key, None).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_challenge_for_a_foreign_resource_gets_no_token() {
     let stage = stage().await;
     let foreign = r#"Bearer authorization="https://localhost/t", resource="https://management.azure.com""#;

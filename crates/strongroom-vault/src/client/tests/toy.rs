@@ -35,6 +35,10 @@ pub(super) enum Manner {
     Says(u16, &'static [(&'static str, &'static str)], String),
     /// Answers as it should, but changed like this.
     Lies(fn(serde_json::Value) -> serde_json::Value),
+    /// Answers with this status, and then the body breaks off.
+    Breaks(u16),
+    /// Answers with this status, and then the body does not come.
+    Stalls(u16),
     /// Takes the request and is silent.
     Hangs,
 }
@@ -254,6 +258,15 @@ async fn behave(manner: Manner, answer: Response) -> Response {
             }
             says
         }
+        Manner::Breaks(status) => begins(
+            status,
+            futures::stream::once(async {
+                // What came before is sent meanwhile.
+                tokio::task::yield_now().await;
+                Err(std::io::Error::other("cut"))
+            }),
+        ),
+        Manner::Stalls(status) => begins(status, futures::stream::pending()),
         Manner::Lies(change) => {
             let body = axum::body::to_bytes(answer.into_body(), 1 << 16).await.unwrap();
             Response::new(Body::from(
@@ -261,6 +274,17 @@ async fn behave(manner: Manner, answer: Response) -> Response {
             ))
         }
     }
+}
+
+/// An answer whose body begins, and goes on as `rest` says.
+fn begins(
+    status: u16,
+    rest: impl futures::Stream<Item = Result<Vec<u8>, std::io::Error>> + Send + 'static,
+) -> Response {
+    let first = futures::stream::iter([Ok(br#"{"error":"#.to_vec())]);
+    let mut begun = Response::new(Body::from_stream(futures::StreamExt::chain(first, rest)));
+    *begun.status_mut() = StatusCode::from_u16(status).unwrap();
+    begun
 }
 
 fn certificates() -> (String, TlsAcceptor) {
