@@ -60,7 +60,7 @@ impl VaultEngine {
                 rows::update_version(transaction, id, &found)?;
                 Ok(found)
             })?;
-            inner.announce(&key, Some(&changed.version));
+            inner.announce(&key.vault, &changed.name, Some(&changed.version));
             Ok(changed)
         })
         .await
@@ -80,7 +80,7 @@ impl VaultEngine {
                 Ok(key.deleted(transaction, now)?.1)
             })?;
             inner.safe.close_all();
-            inner.announce(&key, None);
+            inner.announce(&key.vault, &deleted.latest.name, None);
             Ok(deleted)
         })
         .await
@@ -96,7 +96,7 @@ impl VaultEngine {
                 rows::set_deleted(transaction, id, None)?;
                 Ok(deleted.latest)
             })?;
-            inner.announce(&key, None);
+            inner.announce(&key.vault, &recovered.name, None);
             Ok(recovered)
         })
         .await
@@ -107,15 +107,16 @@ impl VaultEngine {
         let key = KeyPath::new(vault, name, None);
         self.work(move |inner| {
             let now = inner.now();
-            inner.database.write(|transaction| {
-                let (id, _) = key.deleted(transaction, now)?;
+            let purged = inner.database.write(|transaction| {
+                let (id, deleted) = key.deleted(transaction, now)?;
                 if rows::vault(transaction, &key.vault)?.purge_protection {
                     return Err(VaultFault::PurgeProtected);
                 }
-                rows::destroy(transaction, id)
+                rows::destroy(transaction, id)?;
+                Ok(deleted.latest.name)
             })?;
+            inner.announce(&key.vault, &purged, None);
             inner.database.forget_log()?;
-            inner.announce(&key, None);
             Ok(())
         })
         .await
@@ -153,7 +154,7 @@ impl Inner {
             };
             rows::insert_version(transaction, id, &made, &kept)
         })?;
-        self.announce(key, Some(&made.version));
+        self.announce(&key.vault, &made.name, Some(&made.version));
         Ok(made)
     }
 }

@@ -275,10 +275,13 @@ impl Inner {
         Ok(destroyed)
     }
 
-    fn announce(&self, key: &KeyPath, version: Option<&str>) {
+    /// Announces a change, spelled as vault and key were made and not as the caller spelled them.
+    fn announce(&self, vault: &str, key: &str, version: Option<&str>) {
+        let vaults = self.vaults.read().unwrap_or_else(PoisonError::into_inner);
+        let made = vaults.get(&vault.to_ascii_lowercase());
         let change = KeyChanged {
-            vault: key.vault.clone(),
-            key: key.name.clone(),
+            vault: made.map_or(vault, |made| &made.name).to_owned(),
+            key: key.to_owned(),
             version: version.map(ToOwned::to_owned),
         };
         // Nobody listening is no error.

@@ -404,6 +404,28 @@ async fn every_change_is_announced() {
 }
 
 #[tokio::test]
+async fn changes_are_announced_under_the_name_that_was_given_first() {
+    let bench = bench(false).await;
+    let mut changes = bench.engine.subscribe();
+    let (engine, vault) = (&bench.engine, VAULT.to_uppercase());
+    bench.create("cmk").await;
+    bench.create("CMK").await;
+    let change = KeyChange {
+        enabled: Some(false),
+        ..KeyChange::default()
+    };
+    engine.update_key(&vault, "Cmk", None, change).await.unwrap();
+    engine.delete_key(&vault, "CMK").await.unwrap();
+    engine.recover_key(&vault, "CMK").await.unwrap();
+    engine.delete_key(&vault, "CMK").await.unwrap();
+    engine.purge_key(&vault, "CMK").await.unwrap();
+    for _ in 0..7 {
+        let announced = changes.recv().await.unwrap();
+        assert_eq!((announced.vault.as_str(), announced.key.as_str()), (VAULT, "cmk"));
+    }
+}
+
+#[tokio::test]
 async fn what_was_acknowledged_is_there_after_reopening_and_only_for_the_right_root_key() {
     let bench = bench(true).await;
     let made = bench.create("cmk").await;
