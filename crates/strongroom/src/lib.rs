@@ -17,6 +17,7 @@ mod listen;
 mod local;
 mod logs;
 mod server;
+mod shutdown;
 mod start;
 mod status;
 mod tls;

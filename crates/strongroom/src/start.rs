@@ -25,8 +25,9 @@ use crate::env::Environment;
 use crate::first_start::{self, Identities};
 use crate::folder::{DataFolder, FolderError};
 use crate::health::{self, KeyGauges, Stage};
-use crate::listen::{Ports, Routes};
+use crate::listen::{Ports, Routes, nothing_here};
 use crate::server::{LocalServer, OpenServer, ServerError};
+use crate::shutdown;
 
 /// What the program takes from outside; tests bring their own.
 pub struct Outside {
@@ -349,6 +350,12 @@ impl Assembly {
         let (publish, engines) = watch::channel(Arc::new(std::mem::take(&mut at_start.engines)));
         let (deployments, follow_deployments) = compose::deployments(control, engines.clone());
         background.run(follow_deployments);
+        background.run(shutdown::watch_keys(
+            bindings.clone(),
+            store.clone(),
+            deployments.clone(),
+            Arc::clone(clock),
+        ));
         if let Some(upstream) = at_start.silent.take() {
             background.run(deployments::ask_again(
                 upstream,

@@ -19,6 +19,7 @@ mod clocks;
 mod losses;
 mod rig;
 mod suspended;
+mod worker;
 
 use std::time::Duration;
 
