@@ -162,13 +162,18 @@ pub(crate) async fn push(
         let accounts: Vec<_> = bindings
             .borrow()
             .iter()
-            .filter(|binding| changed.as_ref().is_none_or(|key| *key == binding.key))
+            .filter(|binding| changed.as_ref().is_none_or(|key| is_same(key, &binding.key)))
             .map(|binding| binding.account)
             .collect();
         for account in accounts {
             store.nudge(account);
         }
     }
+}
+
+/// Key Vault takes names in any case, and the vault tells a change by the name that its caller wrote.
+fn is_same(one: &KeyName, other: &KeyName) -> bool {
+    one.vault().eq_ignore_ascii_case(other.vault()) && one.name().eq_ignore_ascii_case(other.name())
 }
 
 /// "This deployment serves that model": from the control plane and the engines at hand to the service.
@@ -338,5 +343,21 @@ fn rights(rights: OpenAiRights) -> Rights {
         write: rights.write,
         delete: rights.delete,
         infer: rights.infer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+    use super::*;
+
+    #[test]
+    fn a_change_told_in_other_letters_is_a_change_of_the_same_key() {
+        let key = |vault: &str, name: &str| KeyName::new(&vault_url(vault), name).unwrap();
+        let bound = key("strongroom", "customer-key");
+        assert!(is_same(&key("Strongroom", "CUSTOMER-Key"), &bound));
+        assert!(!is_same(&key("strongroom", "customer-key2"), &bound));
+        assert!(!is_same(&key("strongrooms", "customer-key"), &bound));
     }
 }
