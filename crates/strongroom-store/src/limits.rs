@@ -42,6 +42,8 @@ pub(crate) const EXPIRY_BATCH: u32 = 256;
 pub(crate) const CLAIM: Duration = Duration::from_secs(30);
 /// How often waiting jobs and expiries are looked for.
 pub(crate) const JOB_POLL: Duration = Duration::from_secs(2);
+/// The longest pause of a job that is denied the customer key again and again.
+pub(crate) const JOB_PAUSE: Duration = Duration::from_secs(60);
 /// Blobs looked up at once when the folder is swept.
 pub(crate) const SWEEP_BATCH: usize = 1024;
 /// Names of unwanted files waiting to be removed; what does not fit waits for the sweep at the next start.

@@ -3,16 +3,16 @@
 //! The job can be killed anywhere and is taken up again, by this instance or another. A claim with a rising token fences off
 //! an instance that was stalled; each wrapped key is exchanged only if its bytes are still the ones that were unwrapped.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use futures::future::select_all;
 use strongroom_seal::{AccountId, BranchVersion, WrappedKey};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
     error::{StorageFault, StoreError},
     event::StoreEvent,
-    keyring::{Guard, KeyDenied, KeyState, KeyStatus},
+    keyring::{Guard, KeyDenied, KeyState},
     limits,
     records::{
         Change, Check, HeldKey, JobChange, JobPhase, JobRow, RECORD_PART, Receipt, Rejected, Rewrap,
@@ -24,44 +24,79 @@ use crate::{
 };
 
 pub(super) async fn run(inner: Arc<Inner>) {
+    let mut pauses = HashMap::new();
     loop {
-        let mut denied = Vec::new();
         match inner.records.jobs().await {
             Ok(jobs) => {
                 let now_ms = inner.now_ms();
                 let free = |job: &JobRow| job.state != JobPhase::Done && job.claimed_until_ms <= now_ms;
                 for job in jobs.into_iter().filter(free) {
-                    if let Err(Stop::Denied(_)) = work(&inner, &job).await {
-                        denied.push(job.account);
-                    }
+                    take_up(&inner, &mut pauses, &job).await;
                 }
             }
             Err(fault) => warn!(%fault, "jobs were not looked for"),
         }
         tokio::select! {
             () = inner.job_added.notified() => {}
-            () = any_key_back(&inner, denied) => {}
             () = tokio::time::sleep(limits::JOB_POLL) => {}
         }
     }
 }
 
-/// Resolves once the key of one of these accounts may be used again; never if there are none.
-async fn any_key_back(inner: &Inner, denied: Vec<AccountId>) {
-    let waits = denied.into_iter().map(|account| {
-        let mut state = inner.keyring.key_state(account);
-        Box::pin(async move {
-            let back = |status: &KeyStatus| !matches!(status.state, KeyState::Denied(_));
-            if state.wait_for(back).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        })
-    });
-    let waits: Vec<_> = waits.collect();
-    if waits.is_empty() {
-        std::future::pending::<()>().await;
+/// Works on the job, unless it was denied the key lately.
+async fn take_up(inner: &Inner, pauses: &mut HashMap<AccountId, Pause>, job: &JobRow) {
+    let is_denied = || {
+        let state = inner.keyring.key_state(job.account).borrow().state;
+        matches!(state, KeyState::Denied(_))
+    };
+    let last = pauses.get(&job.account);
+    if last.is_some_and(|pause| !pause.is_over(is_denied())) {
+        return;
     }
-    select_all(waits).await;
+    let next = Pause::after(last);
+    match work(inner, job).await {
+        Err(Stop::Denied(_)) => {
+            let key_was_denied = is_denied();
+            let next = Pause {
+                key_was_denied,
+                ..next
+            };
+            pauses.insert(job.account, next.from_now());
+        }
+        _ => drop(pauses.remove(&job.account)),
+    }
+}
+
+/// Every turn at a job costs calls to the vault and commits, so after a denial the next one waits, longer each time. A key
+/// that was denied and is so no more ends the pause early; a job can also be denied something while the key is held.
+struct Pause {
+    begun: Instant,
+    length: Duration,
+    key_was_denied: bool,
+}
+
+impl Pause {
+    fn after(last: Option<&Self>) -> Self {
+        let length = last.map_or(limits::JOB_POLL, |last| last.length * 2);
+        Self {
+            begun: Instant::now(),
+            length: length.min(limits::JOB_PAUSE),
+            key_was_denied: false,
+        }
+    }
+
+    fn from_now(self) -> Self {
+        Self {
+            begun: Instant::now(),
+            ..self
+        }
+    }
+
+    fn is_over(&self, key_is_denied: bool) -> bool {
+        let passed = self.begun.elapsed();
+        let key_is_back = self.key_was_denied && !key_is_denied;
+        passed >= self.length || (key_is_back && passed >= limits::JOB_POLL)
+    }
 }
 
 /// Why work on a job stopped before its end.

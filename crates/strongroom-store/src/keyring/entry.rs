@@ -66,7 +66,10 @@ impl Entry {
     pub(super) fn new(shared: &Arc<Shared>, account: AccountId, binding: Option<Binding>) -> Arc<Self> {
         let terms = terms_of(binding.as_ref());
         let status = KeyStatus {
-            state: KeyState::Idle,
+            state: match &binding {
+                Some(_) => KeyState::Idle,
+                None => KeyState::Denied(KeyDenied::NotBound),
+            },
             since_ms: 0,
             key: None,
             branch: None,

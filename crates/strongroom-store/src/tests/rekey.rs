@@ -1,6 +1,6 @@
 //! Rekey: to the end, across refusals, long uploads, kills and a second instance.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::rig::{Machine, Rig, noise};
 use crate::{
-    Action, JobState, StoreEvent,
+    Action, JobState, KeyDenied, KeyState, StoreEvent,
     faults::Faults,
     records::{Change, Check, JobChange, JobPhase, Records, Rejected, Transaction},
 };
@@ -110,6 +110,34 @@ async fn a_refused_key_pauses_it_and_the_key_coming_back_resumes_it() {
     until_rekeyed(&rig).await;
     assert_eq!(branches(&rig).await, [2]);
     assert_eq!(rig.get("a").await.unwrap().body.as_slice(), b"body");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrap_refused_while_the_key_is_held_is_not_asked_for_again_at_once() {
+    let rig = Rig::in_memory(&Machine::new(), someone(), Faults::default()).await;
+    rig.put("a", b"body").await.unwrap();
+    *rig.vault.no_wrap.lock().unwrap() = Some(NoAnswer::Refused);
+    let before = rig.vault.wraps.load(Ordering::SeqCst);
+    rig.store.rekey(&rig.permit(Action::Administer)).await.unwrap();
+    while rig.store.jobs().await.unwrap()[0].state != JobState::Paused {
+        tokio::task::yield_now().await;
+    }
+    // Waking the job does not make it try earlier.
+    for _ in 0..200 {
+        rig.store.rekey(&rig.permit(Action::Administer)).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(rig.vault.wraps.load(Ordering::SeqCst) - before, 1);
+    *rig.vault.no_wrap.lock().unwrap() = None;
+    until_rekeyed(&rig).await;
+    assert_eq!(branches(&rig).await, [2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_without_a_binding_is_denied_from_the_beginning() {
+    let rig = Rig::in_memory(&Machine::new(), someone(), Faults::default()).await;
+    let state = rig.store.key_state(someone()).borrow().state;
+    assert_eq!(state, KeyState::Denied(KeyDenied::NotBound));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,6 +27,9 @@ use crate::{
 /// A vault that does as it is told. What it "wraps" is only masked.
 pub(super) struct CueVault {
     no: Mutex<Option<NoAnswer>>,
+    /// Answers wraps alone.
+    pub(super) no_wrap: Mutex<Option<NoAnswer>>,
+    pub(super) wraps: AtomicU64,
     pub(super) latest: Mutex<String>,
 }
 
@@ -34,6 +37,8 @@ impl CueVault {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             no: Mutex::new(None),
+            no_wrap: Mutex::new(None),
+            wraps: AtomicU64::new(0),
             latest: Mutex::new("v1".to_owned()),
         })
     }
@@ -80,7 +85,14 @@ impl KeyWrap for CueVault {
         seed: &'a Secret<32>,
     ) -> BoxFuture<'a, Result<WrappedSeed, VaultError>> {
         let masked = seed.expose_secret().iter().map(|byte| byte ^ MASK).collect();
-        Box::pin(async move { self.answer(WrappedSeed::new(masked).unwrap()) })
+        self.wraps.fetch_add(1, Ordering::SeqCst);
+        let no = *self.no_wrap.lock().unwrap();
+        Box::pin(async move {
+            match no {
+                None => self.answer(WrappedSeed::new(masked).unwrap()),
+                Some(answer) => Err(VaultError::new(answer, "on cue")),
+            }
+        })
     }
 
     fn unwrap<'a>(
