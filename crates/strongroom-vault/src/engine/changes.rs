@@ -72,7 +72,7 @@ impl VaultEngine {
         self.work(move |inner| {
             let now = inner.now();
             let deleted = inner.database.write(|transaction| {
-                rows::sweep(transaction, now)?;
+                inner.sweep_within(transaction, now)?;
                 let row = key.live(transaction, now)?;
                 let days = rows::vault(transaction, &key.vault)?.soft_delete_days;
                 let purge = now + u64::from(days) * SECONDS_PER_DAY;
@@ -115,6 +115,7 @@ impl VaultEngine {
                 rows::destroy(transaction, id)?;
                 Ok(deleted.latest.name)
             })?;
+            inner.safe.close_all();
             inner.announce(&key.vault, &purged, None);
             inner.database.forget_log()?;
             Ok(())
@@ -144,7 +145,7 @@ impl Inner {
             tags: new.tags,
         };
         self.database.write(|transaction| {
-            rows::sweep(transaction, now)?;
+            self.sweep_within(transaction, now)?;
             let id = match key.room(transaction, now)? {
                 Some(row) => {
                     made.name = row.name;

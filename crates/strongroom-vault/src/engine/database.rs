@@ -1,7 +1,9 @@
 //! The vault's SQLite database: one writer, several readers. What was committed survives a kill; what was not is not there.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
@@ -54,6 +56,8 @@ pub(crate) struct Database {
     path: PathBuf,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
+    /// Whether the log may hold something destroyed.
+    log_is_due: AtomicBool,
 }
 
 impl Database {
@@ -69,6 +73,7 @@ impl Database {
             path: path.to_owned(),
             writer: Mutex::new(writer),
             readers: Mutex::new(Vec::new()),
+            log_is_due: AtomicBool::new(false),
         })
     }
 
@@ -139,6 +144,8 @@ impl Database {
         if readers.len() < IDLE_READERS {
             readers.push(reader);
         }
+        drop(readers);
+        self.forget_log_if_due();
         result
     }
 
@@ -151,19 +158,52 @@ impl Database {
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let result = work(&transaction)?;
         transaction.commit()?;
+        drop(writer);
+        self.forget_log_if_due();
         Ok(result)
     }
 
-    /// Empties the write-ahead log into the database, so that nothing destroyed lingers in it.
+    /// Empties the write-ahead log into the database, so that nothing destroyed lingers in it. Where a reader stays in the
+    /// way, it is tried again whenever a view or a change ends.
     pub(crate) fn forget_log(&self) -> Result<(), VaultFault> {
+        self.log_is_due();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let busy: Option<i64> = writer
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))
-            .optional()?;
-        if busy == Some(1) {
+        if !self.empty_log(&writer)? {
             tracing::info!("the vault's write-ahead log is in use; it is emptied at the next chance");
         }
         Ok(())
+    }
+
+    /// Something was destroyed, or may have been, and the log not emptied since.
+    pub(crate) fn log_is_due(&self) {
+        self.log_is_due.store(true, Ordering::SeqCst);
+    }
+
+    /// Tries again, without waiting for anybody.
+    fn forget_log_if_due(&self) {
+        if !self.log_is_due.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok(writer) = self.writer.try_lock() else {
+            return;
+        };
+        let tried = writer
+            .busy_timeout(Duration::ZERO)
+            .map_err(VaultFault::from)
+            .and_then(|()| self.empty_log(&writer));
+        let restored = writer.busy_timeout(DATABASE_WAIT).map_err(VaultFault::from);
+        if let Err(fault) = tried.and(restored) {
+            tracing::warn!(%fault, "the vault's write-ahead log could not be emptied");
+        }
+    }
+
+    fn empty_log(&self, writer: &Connection) -> Result<bool, VaultFault> {
+        let busy: Option<i64> = writer
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))
+            .optional()?;
+        let emptied = busy != Some(1);
+        self.log_is_due.store(!emptied, Ordering::SeqCst);
+        Ok(emptied)
     }
 
     fn reader(&self) -> Result<Connection, VaultFault> {

@@ -104,6 +104,8 @@ impl VaultEngine {
             vaults: RwLock::new(vaults),
             _lock: lock,
         };
+        // A process that was killed leaves its log behind, whatever it holds.
+        inner.database.log_is_due();
         inner.sweep().map_err(open_failed)?;
         Ok(Self {
             inner: Arc::new(inner),
@@ -117,7 +119,8 @@ impl VaultEngine {
         self.inner.changes.subscribe()
     }
 
-    /// Destroys deleted keys whose time has come. To be called now and then; how many there were is answered.
+    /// Destroys deleted keys whose time has come, and what is left of them in the log. To be called now and then; how many
+    /// keys there were is answered.
     pub async fn maintain(&self) -> Result<usize, VaultFault> {
         self.work(Inner::sweep).await
     }
@@ -267,10 +270,21 @@ impl Inner {
 
     fn sweep(&self) -> Result<usize, VaultFault> {
         let now = self.now();
-        let destroyed = self.database.write(|transaction| rows::sweep(transaction, now))?;
+        let destroyed = self
+            .database
+            .write(|transaction| self.sweep_within(transaction, now))?;
         if destroyed > 0 {
             self.safe.close_all();
             self.database.forget_log()?;
+        }
+        Ok(destroyed)
+    }
+
+    /// As part of a change. What was destroyed is in the log until that is emptied, at the next chance.
+    fn sweep_within(&self, transaction: &rusqlite::Transaction<'_>, now: u64) -> Result<usize, VaultFault> {
+        let destroyed = rows::sweep(transaction, now)?;
+        if destroyed > 0 {
+            self.database.log_is_due();
         }
         Ok(destroyed)
     }

@@ -22,8 +22,22 @@ const KIND: &str = "vault-key";
 pub(crate) struct Safe {
     store: AccountId,
     branch: BranchKey,
-    /// Opened keys by row id. Ids are never used twice.
-    opened: Mutex<HashMap<i64, Arc<dyn PrivateKey>>>,
+    opened: Mutex<Opened>,
+}
+
+#[derive(Default)]
+struct Opened {
+    /// By row id. Ids are never used twice.
+    keys: HashMap<i64, Arc<dyn PrivateKey>>,
+    /// How often all were dropped.
+    closings: u64,
+}
+
+/// Since when a use of a key is under way. What was read before a closing is not kept after it.
+#[derive(Clone, Copy)]
+pub(crate) struct Visit<'a> {
+    safe: &'a Safe,
+    closings: u64,
 }
 
 impl Safe {
@@ -47,7 +61,7 @@ impl Safe {
         Self {
             store,
             branch,
-            opened: Mutex::new(HashMap::new()),
+            opened: Mutex::default(),
         }
     }
 
@@ -65,6 +79,27 @@ impl Safe {
         Ok(Kept { wrapped, sealed })
     }
 
+    /// To be called before a row is looked up whose key is to be opened.
+    pub(crate) fn enter(&self) -> Visit<'_> {
+        Visit {
+            safe: self,
+            closings: self.opened().closings,
+        }
+    }
+
+    /// Drops all opened keys: after a deletion none of the deleted may linger.
+    pub(crate) fn close_all(&self) {
+        let mut opened = self.opened();
+        opened.keys.clear();
+        opened.closings += 1;
+    }
+
+    fn opened(&self) -> std::sync::MutexGuard<'_, Opened> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Visit<'_> {
     /// The opened key of this row: from memory, or by `load`ing what the disk holds.
     pub(crate) fn open(
         &self,
@@ -74,33 +109,27 @@ impl Safe {
         kept: impl FnOnce() -> Result<Kept, VaultFault>,
         load: impl FnOnce(&[u8]) -> Result<Arc<dyn PrivateKey>, VaultFault>,
     ) -> Result<Arc<dyn PrivateKey>, VaultFault> {
-        if let Some(opened) = self.opened().get(&row) {
+        if let Some(opened) = self.safe.opened().keys.get(&row) {
             return Ok(Arc::clone(opened));
         }
         let kept = kept()?;
         let id = context_id(key, version);
-        let context = Context::new(self.store, KIND, &id, 0).map_err(|_| VaultFault::Unusable)?;
+        let context = Context::new(self.safe.store, KIND, &id, 0).map_err(|_| VaultFault::Unusable)?;
         let wrapped = WrappedKey::parse(&kept.wrapped)?;
         let private = self
+            .safe
             .branch
             .unwrap(&context, &wrapped)?
             .open_record(&context, &kept.sealed)?;
         let loaded = load(&private)?;
-        let mut opened = self.opened();
-        if opened.len() >= CACHED_KEYS {
-            opened.clear();
+        let mut opened = self.safe.opened();
+        if opened.closings == self.closings {
+            if opened.keys.len() >= CACHED_KEYS {
+                opened.keys.clear();
+            }
+            opened.keys.insert(row, Arc::clone(&loaded));
         }
-        opened.insert(row, Arc::clone(&loaded));
         Ok(loaded)
-    }
-
-    /// Drops all opened keys: after a deletion none of the deleted may linger.
-    pub(crate) fn close_all(&self) {
-        self.opened().clear();
-    }
-
-    fn opened(&self) -> std::sync::MutexGuard<'_, HashMap<i64, Arc<dyn PrivateKey>>> {
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -334,6 +334,49 @@ async fn maintenance_destroys_what_is_due_and_leaves_no_trace_of_it_in_the_log()
 }
 
 #[tokio::test]
+async fn a_log_that_is_in_use_is_emptied_as_soon_as_it_is_not() {
+    let bench = bench(true).await;
+    let made = bench.create("cmk").await;
+    bench.create("kept").await;
+    bench.engine.delete_key(VAULT, "cmk").await.unwrap();
+    bench.clock.advance(DAY * 90);
+    let reader = rusqlite::Connection::open(bench.folder.path().join("vault/vault.db")).unwrap();
+    reader
+        .execute_batch("BEGIN; SELECT count(*) FROM versions;")
+        .unwrap();
+    bench.create("new").await;
+    let log = || std::fs::read(bench.folder.path().join("vault/vault.db-wal")).unwrap();
+    assert!(
+        contains(&log(), &made.public.modulus),
+        "the reader still sees what was destroyed"
+    );
+    reader.execute_batch("COMMIT").unwrap();
+    bench.engine.key(VAULT, "kept", None).await.unwrap();
+    assert!(log().is_empty());
+}
+
+#[tokio::test]
+async fn a_use_that_began_before_a_key_was_purged_does_not_leave_it_in_memory() {
+    let bench = bench(false).await;
+    bench.create("cmk").await;
+    let inner = &bench.engine.inner;
+    let key = KeyPath::new(VAULT, "cmk", None);
+    let visit = inner.safe.enter();
+    let (version, row) = inner.database.read(|view| key.find(view, inner.now())).unwrap();
+    let kept = inner.database.read(|view| rows::kept(view, row)).unwrap();
+    bench.engine.delete_key(VAULT, "cmk").await.unwrap();
+    bench.engine.purge_key(VAULT, "cmk").await.unwrap();
+    let open = |visit: safe::Visit<'_>, kept| {
+        let load = |private: &[u8]| Ok(inner.backend.load(private, &version.public)?);
+        let opened = visit.open(row, &key, &version.version, || kept, load);
+        opened.map(|_| ())
+    };
+    open(visit, Ok(kept)).unwrap();
+    let again = open(inner.safe.enter(), Err(VaultFault::Unusable));
+    assert_eq!(again, Err(VaultFault::Unusable));
+}
+
+#[tokio::test]
 async fn what_was_acknowledged_is_there_when_the_process_is_killed_right_after() {
     let bench = bench(true).await;
     let mut acknowledged = vec![bench.create("cmk").await];

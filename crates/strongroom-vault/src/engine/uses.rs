@@ -69,11 +69,12 @@ impl Inner {
         key: &KeyPath,
         operation: KeyOperation,
     ) -> Result<(KeyVersion, Arc<dyn PrivateKey>), VaultFault> {
+        let visit = self.safe.enter();
         self.database.read(|view| {
             let now = self.now();
             let (version, row) = key.find(view, now)?;
             may_be_used(&version, operation, now)?;
-            let private = self.safe.open(
+            let private = visit.open(
                 row,
                 key,
                 &version.version,
