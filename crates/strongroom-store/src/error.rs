@@ -135,6 +135,15 @@ pub enum OpenStoreError {
         /// The newest version known.
         known: i64,
     },
+    /// The record database is missing and blobs are there. Nothing was made or removed: put the database back, or move the
+    /// folder `blobs` away if its content is not wanted any more.
+    #[error(
+        "{folder} holds blobs without their record database: put records.db back from the same backup, or move {folder}/blobs away to begin anew"
+    )]
+    BlobsWithoutDatabase {
+        /// The store's folder.
+        folder: String,
+    },
     /// The file at the database's place is not ours.
     #[error("the record database is not a Strongroom store")]
     NotAStore,

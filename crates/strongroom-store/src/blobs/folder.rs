@@ -258,10 +258,23 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether durable blobs are in this folder; it need not exist.
+pub(crate) fn holds_any(root: &Path) -> io::Result<bool> {
+    match durable(root) {
+        Ok(names) => Ok(!names.is_empty()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn sweep(root: &Path) -> io::Result<Vec<BlobName>> {
     for entry in fs::read_dir(root.join(INCOMING))? {
         remove_if_there(&entry?.path())?;
     }
+    durable(root)
+}
+
+fn durable(root: &Path) -> io::Result<Vec<BlobName>> {
     let mut names = Vec::new();
     for shelf in fs::read_dir(root)? {
         let shelf = shelf?;

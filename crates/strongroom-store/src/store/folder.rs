@@ -1,7 +1,7 @@
 //! The store's folder: made, locked, opened and swept.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,7 +14,7 @@ use super::Parts;
 use crate::{
     blobs::{
         Blobs, Litter,
-        folder::{Folder, make_folder, sync_folder},
+        folder::{Folder, holds_any, make_folder, sync_folder},
     },
     error::{OpenStoreError, StorageFault},
     limits,
@@ -44,7 +44,15 @@ fn open_now(folder: &Path) -> Result<Parts, OpenStoreError> {
     }
     let lock = lock(folder)?;
     let database = folder.join(DATABASE);
-    if !database.exists() {
+    // An empty file is one that a start made and did not get further with.
+    let is_new = !fs::metadata(&database).is_ok_and(|found| found.len() > 0);
+    if is_new {
+        // A new database would refer to none of them, and the sweep would remove them all.
+        if holds_any(&folder.join(BLOBS))? {
+            return Err(OpenStoreError::BlobsWithoutDatabase {
+                folder: folder.display().to_string(),
+            });
+        }
         // Made here, so that its mode is ours and not SQLite's; the log and its index inherit it.
         open_private(&database)?;
     }

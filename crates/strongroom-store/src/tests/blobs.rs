@@ -5,8 +5,8 @@ use std::fs;
 use bytes::Bytes;
 use strongroom_seal::{NoAnswer, blob_layout};
 
-use super::rig::{Rig, noise};
-use crate::{Action, Corruption, KeyDenied, StoreError};
+use super::rig::{CueVault, HandClock, Rig, noise};
+use crate::{Action, Corruption, KeyDenied, OpenStoreError, Store, StoreConfig, StoreError};
 
 async fn rig() -> (tempfile::TempDir, Rig) {
     let folder = tempfile::tempdir().unwrap();
@@ -238,4 +238,24 @@ async fn an_export_opens_without_the_store_and_is_counted() {
             break;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blobs_without_their_database_are_not_swept_but_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, kept) = (folder.path().join("records.db"), folder.path().join("kept.db"));
+    let rig = Rig::on_disk(folder.path()).await;
+    rig.put_blob("a", &noise(100_000)).await.unwrap();
+    let account = rig.account;
+    rig.store.close().await;
+    drop(rig);
+    fs::rename(&database, &kept).unwrap();
+    for _ in 0..2 {
+        let opened = Store::open(StoreConfig::new(folder.path()), CueVault::new(), HandClock::new()).await;
+        assert!(matches!(opened, Err(OpenStoreError::BlobsWithoutDatabase { .. })));
+        assert!(!database.exists());
+    }
+    fs::rename(&kept, &database).unwrap();
+    let rig = Rig::on_disk_as(folder.path(), account).await;
+    assert_eq!(rig.read_blob("a", None).await.unwrap(), noise(100_000));
 }
