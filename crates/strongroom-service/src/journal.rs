@@ -166,10 +166,23 @@ impl ServiceJournal for JournalSink {
     }
 }
 
-/// Puts the store's events into the journal until the store closes.
-pub async fn follow(mut events: broadcast::Receiver<StoreEvent>, journal: Arc<dyn ServiceJournal>) {
+/// Puts the store's events into the journal until `closed`, then those that are still on their way, and ends. Without
+/// exports: whoever lets one leave puts it into the journal, and waits for it, first.
+pub async fn follow(
+    mut events: broadcast::Receiver<StoreEvent>,
+    journal: Arc<dyn ServiceJournal>,
+    closed: impl Future<Output = ()>,
+) {
+    let mut closed = std::pin::pin!(closed);
     loop {
-        match events.recv().await {
+        let heard = tokio::select! {
+            biased;
+            heard = events.recv() => heard,
+            // Nothing is on its way: what is, comes first.
+            () = &mut closed => return,
+        };
+        match heard {
+            Ok(StoreEvent::Exported { .. }) => {}
             Ok(event) => journal.record(ServiceEvent::Store(event)),
             Err(RecvError::Lagged(count)) => journal.record(ServiceEvent::Missed { count }),
             Err(RecvError::Closed) => return,

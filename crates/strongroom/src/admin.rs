@@ -15,15 +15,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use strongroom_seal::{AccountId, Clock};
 use strongroom_store::{
     Action, Binding, JobKind, JobState, JobStatus, KeyDenied, Permit, PermitAuthority, Store, StoreError,
-    StoredReader, TinkExport,
+    StoreEvent, StoredReader, TinkExport,
 };
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
+use crate::journals::Journals;
 use crate::limits;
 use crate::listen::refusal;
 use crate::status;
@@ -38,6 +40,7 @@ pub(crate) struct Admin {
     pub(crate) bindings: watch::Receiver<Vec<Binding>>,
     pub(crate) guard: Arc<dyn Guard>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) journals: Journals,
 }
 
 /// Knows who holds a token, and whether they may do what they ask.
@@ -142,6 +145,7 @@ async fn status(State(admin): State<Admin>) -> Result<Json<status::Status>, Fail
         &admin.account_name,
         admin.account,
         binding.as_ref(),
+        admin.journals.rows(),
     );
     Ok(Json(status.await?))
 }
@@ -184,21 +188,55 @@ async fn export(
         .store
         .export(&permit, &wanted.kind, &wanted.id, wanted.part)
         .await?;
+    // Nothing leaves that is not on record.
+    let exported = StoreEvent::Exported {
+        account: admin.account,
+        kind: wanted.kind,
+        id: wanted.id,
+        part: Some(wanted.part),
+        caller: permit.caller().to_owned(),
+        at_ms: admin.journals.now_ms(),
+    };
+    if let Err(error) = admin.journals.tell(exported).await {
+        tracing::error!(%error, "an export was withheld: the service's journal did not take its line");
+        return Ok(refusal(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "busy",
+            "the export cannot be put on record now",
+        ));
+    }
     Ok(([(CONTENT_TYPE, "application/octet-stream")], stream(export)).into_response())
 }
 
 fn stream(export: TinkExport) -> Body {
-    let head = json!({
-        "keyset_json": export.keyset_json.as_str(),
-        "associated_data": STANDARD.encode(&export.associated_data),
-        "stored_length": export.stored.len(),
-    });
-    let head = futures::stream::iter([Ok(Bytes::from(format!("{head}\n")))]);
+    let head = futures::stream::iter([head(&export)]);
     let stored = futures::stream::unfold(export.stored, |mut stored: StoredReader| async move {
         let piece = stored.next_chunk().await?;
         Some((piece, stored))
     });
     Body::from_stream(head.chain(stored))
+}
+
+#[derive(Serialize)]
+struct ExportHead<'a> {
+    keyset_json: &'a str,
+    associated_data: String,
+    stored_length: u64,
+}
+
+/// The line with the keyset, in one buffer that is never moved and is wiped at its end.
+fn head(export: &TinkExport) -> Result<Bytes, StoreError> {
+    let head = ExportHead {
+        keyset_json: &export.keyset_json,
+        associated_data: STANDARD.encode(&export.associated_data),
+        stored_length: export.stored.len(),
+    };
+    // Every character takes six bytes at most.
+    let room = 128 + 6 * head.keyset_json.len() + head.associated_data.len();
+    let mut line = Zeroizing::new(Vec::with_capacity(room));
+    serde_json::to_writer(&mut *line, &head).map_err(|_| StoreError::Closed)?;
+    line.push(b'\n');
+    Ok(Bytes::from_owner(line))
 }
 
 fn job(job: &JobStatus) -> Value {

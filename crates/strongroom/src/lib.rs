@@ -12,6 +12,7 @@ mod first_start;
 mod folder;
 mod harden;
 mod health;
+mod journals;
 mod limits;
 mod listen;
 mod local;

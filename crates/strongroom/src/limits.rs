@@ -49,6 +49,9 @@ pub(crate) const LOG_FILE: u64 = 16 << 20;
 /// Log files kept beside the current one.
 pub(crate) const LOG_FILES_KEPT: u32 = 3;
 
+/// How often the journals' checkpoints are signed anew: what happened since the latest is not covered by it.
+pub(crate) const CHECKPOINT: Duration = Duration::from_secs(60);
+
 /// What a command waits for an answer of the running instance.
 pub(crate) const COMMAND_ANSWER: Duration = Duration::from_secs(60);
 /// The longest answer a command reads into memory.

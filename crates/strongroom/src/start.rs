@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
 use strongroom_control::{Control, ControlError, TokenIssuer};
-use strongroom_journal::{Journal, JournalError, SigningKey};
+use strongroom_journal::JournalError;
 use strongroom_seal::{AccountId, Clock, KeyWrap};
 use strongroom_service::{Deployments, JournalSink, Limits, Metrics, ServiceJournal, ServiceParts, follow};
 use strongroom_store::{Binding, OpenStoreError, PermitAuthority, Store, StoreConfig};
@@ -25,6 +25,7 @@ use crate::env::Environment;
 use crate::first_start::{self, Identities};
 use crate::folder::{DataFolder, FolderError};
 use crate::health::{self, KeyGauges, Stage};
+use crate::journals::Journals;
 use crate::listen::{Ports, Routes, nothing_here};
 use crate::server::{LocalServer, OpenServer, ServerError};
 use crate::shutdown;
@@ -97,6 +98,7 @@ pub struct Running {
     environment: Environment,
     folder: DataFolder,
     stage: watch::Sender<Stage>,
+    journals: Journals,
     stop: CancellationToken,
     background: TaskTracker,
 }
@@ -206,6 +208,7 @@ impl Running {
         self.stop.cancel();
         self.background.close();
         self.background.wait().await;
+        self.journals.finish().await;
     }
 }
 
@@ -213,8 +216,7 @@ impl Running {
 struct Grounds {
     control: Control,
     engine: VaultEngine,
-    service_journal: Journal,
-    vault_journal: Journal,
+    journals: Journals,
 }
 
 impl Grounds {
@@ -231,28 +233,16 @@ impl Grounds {
             })
         };
         let open_journals = {
-            let folder = folder.clone();
-            blocking(move || {
-                let service = journal(&folder, "service")?;
-                Ok((service, journal(&folder, "vault")?))
-            })
+            let (folder, clock) = (folder.clone(), Arc::clone(clock));
+            blocking(move || Ok(Journals::open(&folder, clock)?))
         };
-        let (control, engine, (service_journal, vault_journal)) =
-            tokio::try_join!(open_control, open_engine, open_journals)?;
+        let (control, engine, journals) = tokio::try_join!(open_control, open_engine, open_journals)?;
         Ok(Self {
             control,
             engine,
-            service_journal,
-            vault_journal,
+            journals,
         })
     }
-}
-
-/// A journal lies beside the logs; the key that signs its checkpoints lies with the control plane's.
-fn journal(folder: &DataFolder, of: &str) -> Result<Journal, StartError> {
-    let key = folder.control().join(format!("{of}-journal-key"));
-    let key = SigningKey::load_or_create(&key, &format!("strongroom.localhost/{of}"))?;
-    Ok(Journal::open(&folder.logs().join(format!("{of}-journal")), key)?)
 }
 
 /// What the routes and the background are made of.
@@ -292,6 +282,7 @@ impl Assembly {
         let Self {
             folder,
             server,
+            grounds: Grounds { journals, .. },
             identities,
             environment,
             parts,
@@ -317,6 +308,7 @@ impl Assembly {
             environment,
             folder,
             stage,
+            journals,
             stop,
             background,
         })
@@ -334,7 +326,7 @@ impl Assembly {
         let Grounds {
             control,
             engine,
-            service_journal,
+            journals,
             ..
         } = &self.grounds;
         let mut background = Background::default();
@@ -344,8 +336,13 @@ impl Assembly {
         store.bind(bindings.clone());
         background.run(follow_accounts);
         background.run(compose::push(engine.subscribe(), bindings.clone(), store.clone()));
-        let journal: Arc<dyn ServiceJournal> = Arc::new(JournalSink::new(service_journal.clone()));
-        background.run(follow(store.events(), Arc::clone(&journal)));
+        let journal: Arc<dyn ServiceJournal> = Arc::new(JournalSink::new(journals.service().clone()));
+        let stopped = background.stop.clone().cancelled_owned();
+        // It is not cut off: what the store tells while it closes is written too.
+        background
+            .tasks
+            .spawn(follow(store.events(), Arc::clone(&journal), stopped));
+        background.run(journals.clone().keep_checkpoints());
 
         let (publish, engines) = watch::channel(Arc::new(std::mem::take(&mut at_start.engines)));
         let (deployments, follow_deployments) = compose::deployments(control, engines.clone());
@@ -383,7 +380,7 @@ impl Assembly {
         let Grounds {
             control,
             engine,
-            vault_journal,
+            journals,
             ..
         } = &self.grounds;
         let account = &self.identities.account;
@@ -409,12 +406,13 @@ impl Assembly {
             bindings: flows.bindings.clone(),
             guard: callers,
             clock: Arc::clone(clock),
+            journals: journals.clone(),
         };
         let vault = VaultRoutes {
             engine: engine.clone(),
             verifier: issuer.verifier(),
             access: Arc::new(control.clone()),
-            audit: Arc::new(JournalAudit::new(vault_journal.clone())),
+            audit: Arc::new(JournalAudit::new(journals.vault().clone())),
             login: format!("https://localhost:{}", self.server.ports().https),
             clock: Arc::clone(clock),
         };

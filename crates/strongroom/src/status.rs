@@ -23,6 +23,8 @@ pub(crate) struct Status {
     pub(crate) exports: u64,
     /// Objects deleted and not yet erased.
     pub(crate) awaiting_erasure: u64,
+    /// The journals, whose checkpoints are to be kept elsewhere.
+    pub(crate) journals: Vec<JournalRow>,
     /// Swap of the machine in bytes, where the system says.
     pub(crate) swap_bytes: Option<u64>,
 }
@@ -98,6 +100,19 @@ pub(crate) struct NeededRow {
     pub(crate) bytes: u64,
 }
 
+/// One journal.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct JournalRow {
+    /// service or vault.
+    pub(crate) journal: String,
+    /// What its checkpoints verify with.
+    pub(crate) verifier_key: String,
+    /// How many entries it has.
+    pub(crate) entries: u64,
+    /// How many of them the latest checkpoint covers.
+    pub(crate) checkpoint: u64,
+}
+
 /// Gathers the status of one account.
 pub(crate) async fn gather(
     store: &Store,
@@ -105,6 +120,7 @@ pub(crate) async fn gather(
     name: &str,
     account: AccountId,
     binding: Option<&Binding>,
+    journals: Vec<JournalRow>,
 ) -> Result<Status, StoreError> {
     let statistics = store.statistics().await?;
     let needed = store.still_needed(account).await?;
@@ -141,6 +157,7 @@ pub(crate) async fn gather(
             .map(|(_, count)| count)
             .sum(),
         awaiting_erasure: statistics.awaiting_erasure,
+        journals,
         swap_bytes: harden::swap_bytes(),
     })
 }

@@ -16,6 +16,8 @@ pub(super) fn run(args: &InstanceArgs) -> Result<(), CliError> {
     let status: Status = serde_json::from_value(answer).map_err(|_| Failure::Protocol("a status"))?;
     facts(&status).print()?;
     table::line("")?;
+    journals(&status).print()?;
+    table::line("")?;
     sealed(&status).print()?;
     if status.still_needed.is_empty() {
         return Ok(());
@@ -70,6 +72,19 @@ fn facts(status: &Status) -> Table {
             None => "unknown".to_owned(),
         },
     );
+    table
+}
+
+fn journals(status: &Status) -> Table {
+    let mut table = Table::new(&["Journal", "Entries", "In checkpoint", "Verifier key"]);
+    for row in &status.journals {
+        table.row([
+            row.journal.clone(),
+            row.entries.to_string(),
+            row.checkpoint.to_string(),
+            row.verifier_key.clone(),
+        ]);
+    }
     table
 }
 

@@ -1,0 +1,135 @@
+//! The instance's journals: the service's, with what waits for it, and the vault's; and their checkpoints.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+use strongroom_journal::{Journal, JournalError, SigningKey};
+use strongroom_seal::Clock;
+use strongroom_service::ServiceEvent;
+use strongroom_store::StoreEvent;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::folder::DataFolder;
+use crate::limits;
+use crate::status::JournalRow;
+
+/// Both journals.
+#[derive(Clone)]
+pub(crate) struct Journals {
+    service: Kept,
+    vault: Kept,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Clone)]
+struct Kept {
+    name: &'static str,
+    journal: Journal,
+    /// How many entries the latest checkpoint of this run covers.
+    covered: Arc<AtomicU64>,
+}
+
+impl Journals {
+    /// They lie beside the logs; the keys that sign their checkpoints lie with the control plane's.
+    pub(crate) fn open(folder: &DataFolder, clock: Arc<dyn Clock>) -> Result<Self, JournalError> {
+        Ok(Self {
+            service: Kept::open(folder, "service")?,
+            vault: Kept::open(folder, "vault")?,
+            clock,
+        })
+    }
+
+    /// What the service's events go to.
+    pub(crate) fn service(&self) -> &Journal {
+        &self.service.journal
+    }
+
+    /// What the vault's operations go to.
+    pub(crate) fn vault(&self) -> &Journal {
+        &self.vault.journal
+    }
+
+    /// Resolves when the line is on the disk: what it tells of must not happen before.
+    pub(crate) async fn tell(&self, event: StoreEvent) -> Result<(), JournalError> {
+        let line = Value::Object(ServiceEvent::Store(event).to_entry()).to_string();
+        self.service.journal.append(line.into_bytes())?.durable().await?;
+        Ok(())
+    }
+
+    /// Signs what each journal holds, at once and then at a steady pace.
+    pub(crate) async fn keep_checkpoints(self) {
+        let mut pace = interval(limits::CHECKPOINT);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            pace.tick().await;
+            self.checkpoint().await;
+        }
+    }
+
+    /// The last line and the last checkpoint. All that was told before is on the disk then.
+    pub(crate) async fn finish(&self) {
+        let at_ms = self.now_ms();
+        let last = json!({ "event": "stopped", "at_ms": at_ms }).to_string();
+        match self.service.journal.append(last.into_bytes()) {
+            Ok(receipt) => {
+                if let Err(error) = receipt.durable().await {
+                    tracing::error!(%error, "the service's journal did not take its last lines");
+                }
+            }
+            Err(error) => tracing::error!(%error, "the service's journal did not take its last line"),
+        }
+        self.checkpoint().await;
+    }
+
+    /// What lines are dated with.
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.clock.now().wall.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// How they stand, for `status`.
+    pub(crate) fn rows(&self) -> Vec<JournalRow> {
+        [&self.service, &self.vault].map(Kept::row).into()
+    }
+
+    async fn checkpoint(&self) {
+        for kept in [self.service.clone(), self.vault.clone()] {
+            // It reads and writes files.
+            let signed = tokio::task::spawn_blocking(move || kept.checkpoint());
+            if let Ok(Err(error)) = signed.await {
+                tracing::error!(%error, "a journal has no new checkpoint");
+            }
+        }
+    }
+}
+
+impl Kept {
+    fn open(folder: &DataFolder, name: &'static str) -> Result<Self, JournalError> {
+        let key = folder.control().join(format!("{name}-journal-key"));
+        let key = SigningKey::load_or_create(&key, &format!("strongroom.localhost/{name}"))?;
+        let kept = Self {
+            name,
+            journal: Journal::open(&folder.logs().join(format!("{name}-journal")), key)?,
+            covered: Arc::default(),
+        };
+        let key = kept.journal.verifying_key();
+        tracing::info!(journal = name, %key, "checkpoints of this journal verify with this key");
+        Ok(kept)
+    }
+
+    fn checkpoint(&self) -> Result<(), JournalError> {
+        let note = self.journal.checkpoint()?;
+        let checkpoint = self.journal.verifying_key().verify(&note)?;
+        self.covered.store(checkpoint.size, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn row(&self) -> JournalRow {
+        JournalRow {
+            journal: self.name.to_owned(),
+            verifier_key: self.journal.verifying_key().to_string(),
+            entries: self.journal.size(),
+            checkpoint: self.covered.load(Ordering::Relaxed),
+        }
+    }
+}

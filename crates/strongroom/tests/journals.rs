@@ -1,0 +1,91 @@
+//! What the journals hold, when, and that an outsider can check it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::Path;
+
+use reqwest::Method;
+use serde_json::Value;
+use strongroom_journal::VerifyingKey;
+use strongroom_testkit::{System, strongroom_command};
+
+async fn json(system: &System, arguments: &[&str]) -> Value {
+    let output = strongroom_command(system.folder().root(), arguments)
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap_or_default()
+}
+
+/// What is on the disk of a journal of fewer entries than a tile has.
+fn on_disk(folder: &Path, journal: &str) -> String {
+    let head = folder.join(format!("logs/{journal}-journal/head"));
+    String::from_utf8_lossy(&std::fs::read(head).unwrap()).into_owned()
+}
+
+#[tokio::test]
+async fn an_export_is_on_record_before_it_arrives_and_once() {
+    let system = System::start().await.unwrap();
+    let file = system.upload("a.txt", b"content".to_vec()).await.unwrap();
+    let token = system.token("https://management.azure.com").await.unwrap();
+    let url = format!(
+        "{}/strongroom/export",
+        system.variable("ARM_ENDPOINT").trim_end_matches('/')
+    );
+    let answer = system
+        .client_builder()
+        .unwrap()
+        .build()
+        .unwrap()
+        .request(Method::POST, url)
+        .bearer_auth(token)
+        .json(&serde_json::json!({"kind": "file", "id": file, "part": 0}))
+        .send()
+        .await
+        .unwrap();
+    // Its head is here, its body is not: the line must be on the disk.
+    assert_eq!(answer.status(), 200);
+    let told = |text: &str| text.matches("\"exported\"").count();
+    let lines = on_disk(system.folder().root(), "service");
+    assert_eq!(told(&lines), 1, "{lines}");
+    assert!(lines.contains(&file), "{file} in {lines}");
+    let body = answer.bytes().await.unwrap();
+    let head: Value = serde_json::from_slice(body.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
+    assert!(head.get("keyset_json").unwrap().is_string(), "{head}");
+
+    let folder = system.folder().root().to_owned();
+    let _place = system.stop().await;
+    assert_eq!(told(&on_disk(&folder, "service")), 1);
+}
+
+#[tokio::test]
+async fn a_stop_writes_what_is_told_last_and_signs_it() {
+    let system = System::start().await.unwrap();
+    system.upload("a.txt", b"content".to_vec()).await.unwrap();
+    let status = json(&system, &["status", "--output", "json"]).await;
+    let folder = system.folder().root().to_owned();
+    let _place = system.stop().await;
+
+    let lines = on_disk(&folder, "service");
+    for event in ["\"last_use\"", "\"wiped\"", "\"stopped\""] {
+        assert!(lines.contains(event), "{event} in {lines}");
+    }
+    for journal in status.get("journals").unwrap().as_array().unwrap() {
+        let text = |name: &str| journal.get(name).unwrap().as_str().unwrap();
+        let name = text("journal");
+        let note = folder.join(format!("logs/{name}-journal/checkpoint"));
+        let note = std::fs::read_to_string(note).unwrap();
+        let checkpoint = VerifyingKey::parse(text("verifier_key"))
+            .unwrap()
+            .verify(&note)
+            .unwrap();
+        assert!(
+            checkpoint.size >= journal.get("entries").unwrap().as_u64().unwrap(),
+            "{name}"
+        );
+        let last = "\"time\":\"";
+        let entries = on_disk(&folder, name)
+            .matches(if name == "service" { "\"event\":" } else { last })
+            .count();
+        assert_eq!(checkpoint.size, entries as u64, "{name}");
+    }
+}
