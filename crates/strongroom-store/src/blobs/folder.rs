@@ -262,7 +262,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 pub(crate) fn holds_any(root: &Path) -> io::Result<bool> {
     match durable(root) {
         Ok(names) => Ok(!names.is_empty()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }

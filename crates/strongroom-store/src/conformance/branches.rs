@@ -2,7 +2,7 @@
 
 use strongroom_seal::{BranchVersion, WrappedKey};
 
-use super::fixture::{Tenant, stored_branch};
+use super::fixture::{KIND, Tenant, stored_branch};
 use crate::records::{Change, HeldKey, Records, Rejected, Rewrap};
 
 pub(super) async fn all(records: &dyn Records) {
@@ -33,6 +33,10 @@ async fn a_commit_under_a_retiring_branch_is_given_back(records: &dyn Records) {
         .unwrap();
 }
 
+fn id_of(held: &HeldKey) -> &str {
+    held.record.as_ref().map(|(_, id)| id.as_str()).unwrap()
+}
+
 async fn keys_are_exchanged_only_if_they_are_as_expected(records: &dyn Records) {
     let mut tenant = Tenant::settle(records).await;
     let old = tenant.current();
@@ -41,10 +45,7 @@ async fn keys_are_exchanged_only_if_they_are_as_expected(records: &dyn Records) 
     }
     let new_version = tenant.grow(records).await;
     let held = records.keys_under(tenant.id, old, 0, 10).await.unwrap();
-    assert_eq!(
-        held.iter().map(|key| key.id.as_str()).collect::<Vec<_>>(),
-        ["a", "b"]
-    );
+    assert_eq!(held.iter().map(id_of).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(
         records
             .keys_under(tenant.id, old, held[0].slot, 10)
@@ -54,11 +55,11 @@ async fn keys_are_exchanged_only_if_they_are_as_expected(records: &dyn Records) 
     );
     let rewrap = |held: &HeldKey, expected| Rewrap {
         slot: held.slot,
-        kind: held.kind.clone(),
+        kind: KIND.to_owned(),
         bytes: held.bytes,
         is_record: true,
         expected,
-        new: tenant.key(&held.id),
+        new: tenant.key(id_of(held)),
     };
     let as_found = WrappedKey::parse(&held[0].wrapped).unwrap();
     let another = tenant.key_under(&tenant.branches[0], "b");
@@ -116,6 +117,8 @@ async fn a_branch_in_use_is_not_dropped(records: &dyn Records) {
     tenant.insert(records, tenant.record("a")).await.unwrap();
     let new = tenant.grow(records).await;
     let drop_branch = |version| tenant.transaction().change(Change::DropBranch(version));
+    assert!(records.is_in_use(tenant.id, old).await.unwrap());
+    assert!(!records.is_in_use(tenant.id, new).await.unwrap());
     assert_eq!(
         records.commit(drop_branch(old)).await.err().unwrap().reason,
         Rejected::InUse

@@ -238,7 +238,7 @@ impl<'i> Run<'i> {
             let lease = self.inner.keyring.lease_with(self.account, target).await?;
             let (rewraps, failed) = {
                 let guard = lease.guard()?;
-                wrap_all_anew(&guard, self.account, held, target)?
+                wrap_all_anew(&guard, self.account, held, version, target)?
             };
             damaged += failed;
             let planned = rewraps.len() as u64;
@@ -293,28 +293,35 @@ impl<'i> Run<'i> {
     }
 }
 
-/// Wraps a batch under the target; says how many did not open.
+/// Wraps a batch, held under `version`, under the target; says how many did not open.
 fn wrap_all_anew(
     guard: &Guard,
     account: AccountId,
     held: Vec<HeldKey>,
+    version: BranchVersion,
     target: BranchVersion,
 ) -> Result<(Vec<Rewrap>, u64), Stop> {
     let new_branch = guard.version(target).ok_or(Stop::Overtaken)?;
+    guard.version(version).ok_or(Stop::Overtaken)?;
     let mut rewraps = Vec::with_capacity(held.len());
     let mut failed = 0;
     for held in held {
+        let Some((kind, id)) = held.record else {
+            failed += 1;
+            continue;
+        };
         let context = if held.part == RECORD_PART {
-            record_context(account, &held.kind, &held.id)
+            record_context(account, &kind, &id)
         } else {
-            part_context(account, &held.kind, &held.id, held.part)
+            part_context(account, &kind, &id, held.part)
         };
         let (Ok(context), Ok(expected)) = (context, WrappedKey::parse(&held.wrapped)) else {
             failed += 1;
             continue;
         };
-        let old_branch = guard.version(expected.branch_version()).ok_or(Stop::Overtaken)?;
-        let Ok(key) = old_branch.unwrap(&context, &expected) else {
+        // A version that is not known cannot be opened, now or later.
+        let old_branch = guard.version(expected.branch_version());
+        let Some(Ok(key)) = old_branch.map(|branch| branch.unwrap(&context, &expected)) else {
             failed += 1;
             continue;
         };
@@ -324,7 +331,7 @@ fn wrap_all_anew(
         let is_record = held.part == RECORD_PART;
         rewraps.push(Rewrap {
             slot: held.slot,
-            kind: held.kind,
+            kind,
             bytes: held.bytes,
             is_record,
             expected,

@@ -78,7 +78,7 @@ impl Branches for BranchTable {
         account: AccountId,
         version: BranchVersion,
     ) -> BoxFuture<'_, Result<bool, BranchesError>> {
-        Box::pin(async move { Ok(!self.records.keys_under(account, version, 0, 1).await?.is_empty()) })
+        Box::pin(async move { Ok(self.records.is_in_use(account, version).await?) })
     }
 }
 

@@ -48,6 +48,13 @@ pub(crate) trait Records: Send + Sync + 'static {
     /// The account's branch versions, oldest first.
     fn branches(&self, account: AccountId) -> BoxFuture<'_, Result<Vec<StoredBranch>, StorageFault>>;
 
+    /// Whether any key is wrapped under a branch version, also one that belongs to no record.
+    fn is_in_use(
+        &self,
+        account: AccountId,
+        version: BranchVersion,
+    ) -> BoxFuture<'_, Result<bool, StorageFault>>;
+
     /// Keys that are wrapped under a branch version, by rising slot from the one after `after`.
     fn keys_under(
         &self,
@@ -159,8 +166,8 @@ pub(crate) struct StoredBranch {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HeldKey {
     pub(crate) slot: u64,
-    pub(crate) kind: String,
-    pub(crate) id: String,
+    /// Kind and id of its record; none if the database is inconsistent there.
+    pub(crate) record: Option<(String, String)>,
     pub(crate) part: u32,
     pub(crate) bytes: u64,
     pub(crate) wrapped: Vec<u8>,

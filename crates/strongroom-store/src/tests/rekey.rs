@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use strongroom_seal::{AccountId, BranchVersion, NoAnswer};
+use strongroom_seal::{AccountId, BranchVersion, NoAnswer, WrappedKey};
 use uuid::Uuid;
 
 use super::rig::{Machine, Rig, noise};
@@ -129,6 +129,63 @@ async fn a_wrap_refused_while_the_key_is_held_is_not_asked_for_again_at_once() {
     }
     assert_eq!(rig.vault.wraps.load(Ordering::SeqCst) - before, 1);
     *rig.vault.no_wrap.lock().unwrap() = None;
+    until_rekeyed(&rig).await;
+    assert_eq!(branches(&rig).await, [2]);
+}
+
+async fn until_paused(rig: &Rig) {
+    while rig.store.jobs().await.unwrap()[0].state != JobState::Paused {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_without_a_record_do_not_hide_the_living_ones_behind_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::on_disk(folder.path()).await;
+    for number in 0..300 {
+        rig.put(&format!("id-{number}"), b"body").await.unwrap();
+    }
+    let database = rusqlite::Connection::open(folder.path().join("records.db")).unwrap();
+    let removed = database.execute(
+        "DELETE FROM record WHERE seq IN (SELECT seq FROM record ORDER BY seq LIMIT 290)",
+        [],
+    );
+    assert_eq!(removed.unwrap(), 290);
+    rig.store.rekey(&rig.permit(Action::Administer)).await.unwrap();
+    until_paused(&rig).await;
+    // The strays count as damaged, so the old version stays; the living keys were wrapped anew nevertheless.
+    assert_eq!(branches(&rig).await, [1, 2]);
+    assert_eq!(rig.store.jobs().await.unwrap()[0].done, 10);
+    for number in 290..300 {
+        rig.get(&format!("id-{number}")).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_names_an_unknown_version_is_damaged_and_does_not_stop_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::on_disk(folder.path()).await;
+    for id in ["a", "b"] {
+        rig.put(id, b"body").await.unwrap();
+    }
+    let database = rusqlite::Connection::open(folder.path().join("records.db")).unwrap();
+    let mut wrapped: Vec<u8> = database
+        .query_row("SELECT wrapped FROM key_slot WHERE slot = 1", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    let other = WrappedKey::parse(&wrapped).unwrap().branch_version();
+    // The version stands before the nonce.
+    assert_eq!(wrapped[5..9], other.get().to_be_bytes());
+    wrapped[5..9].copy_from_slice(&77_u32.to_be_bytes());
+    database
+        .execute("UPDATE key_slot SET wrapped = ?1 WHERE slot = 1", [wrapped])
+        .unwrap();
+    rig.store.rekey(&rig.permit(Action::Administer)).await.unwrap();
+    until_paused(&rig).await;
+    assert_eq!(rig.store.jobs().await.unwrap()[0].done, 1);
+    rig.delete("a").await.unwrap();
     until_rekeyed(&rig).await;
     assert_eq!(branches(&rig).await, [2]);
 }

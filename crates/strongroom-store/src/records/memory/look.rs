@@ -88,16 +88,15 @@ impl State {
             .keys
             .range(after.saturating_add(1)..)
             .filter(|(_, key)| under(key));
-        let named = held.filter_map(|(slot, key)| {
-            let record = self.records.get(&key.seq)?;
-            Some(HeldKey {
+        let named = held.map(|(slot, key)| {
+            let record = self.records.get(&key.seq);
+            HeldKey {
                 slot: *slot,
-                kind: record.kind.clone(),
-                id: record.id.clone(),
+                record: record.map(|record| (record.kind.clone(), record.id.clone())),
                 part: key.part,
                 bytes: key.bytes,
                 wrapped: key.wrapped.as_bytes().to_vec(),
-            })
+            }
         });
         named.take(usize::try_from(limit).unwrap_or(usize::MAX)).collect()
     }

@@ -120,6 +120,14 @@ impl Records for MemoryRecords {
         Box::pin(async move { self.read(|state| state.branches_of(account).cloned().collect()) })
     }
 
+    fn is_in_use(
+        &self,
+        account: AccountId,
+        version: BranchVersion,
+    ) -> BoxFuture<'_, Result<bool, StorageFault>> {
+        Box::pin(async move { self.read(|state| !state.keys_under(account, version, 0, 1).is_empty()) })
+    }
+
     fn keys_under(
         &self,
         account: AccountId,

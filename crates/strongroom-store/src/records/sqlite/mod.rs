@@ -99,6 +99,17 @@ impl Records for Sqlite {
         )
     }
 
+    fn is_in_use(
+        &self,
+        account: AccountId,
+        version: BranchVersion,
+    ) -> BoxFuture<'_, Result<bool, StorageFault>> {
+        Box::pin(
+            self.readers
+                .glance(move |connection| reads::is_in_use(connection, account, version)),
+        )
+    }
+
     fn keys_under(
         &self,
         account: AccountId,

@@ -169,6 +169,16 @@ pub(super) fn branches(connection: &Connection, account: AccountId) -> rusqlite:
         .collect()
 }
 
+pub(super) fn is_in_use(
+    connection: &Connection,
+    account: AccountId,
+    version: BranchVersion,
+) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM key_slot WHERE account = ?1 AND branch = ?2)")?
+        .query_row((Account(account), branch_bytes(version)), |row| row.get(0))
+}
+
 pub(super) fn keys_under(
     connection: &Connection,
     account: AccountId,
@@ -187,8 +197,7 @@ pub(super) fn keys_under(
                 |row| row.try_into(),
             )?
             .collect::<Result<_, _>>()?;
-        let named = rows.into_iter().map(|row| held_key(connection, row).transpose());
-        named.flatten().collect()
+        rows.into_iter().map(|row| held_key(connection, row)).collect()
     })
 }
 
@@ -198,24 +207,22 @@ pub(super) fn key_count(connection: &Connection, account: AccountId) -> rusqlite
         .query_row([Account(account)], |row| row.get(0).map(uint))
 }
 
-/// Names a wrapped key's owner; none if the database is inconsistent there.
+/// Names a wrapped key's owner. A key without one is told of too: nothing under its version may be dropped unseen.
 fn held_key(
     connection: &Connection,
     (slot, owner, wrapped): (i64, Owner, Vec<u8>),
-) -> rusqlite::Result<Option<HeldKey>> {
-    connection
+) -> rusqlite::Result<HeldKey> {
+    let record = connection
         .prepare_cached("SELECT kind, id FROM record WHERE seq = ?1")?
-        .query_row([owner.seq], |row| {
-            Ok(HeldKey {
-                slot: uint(slot),
-                kind: row.get(0)?,
-                id: row.get(1)?,
-                part: owner.part,
-                bytes: owner.bytes,
-                wrapped,
-            })
-        })
-        .optional()
+        .query_row([owner.seq], |row| row.try_into())
+        .optional()?;
+    Ok(HeldKey {
+        slot: uint(slot),
+        record,
+        part: owner.part,
+        bytes: owner.bytes,
+        wrapped,
+    })
 }
 
 pub(super) fn usage(connection: &Connection) -> rusqlite::Result<Vec<UsageRow>> {

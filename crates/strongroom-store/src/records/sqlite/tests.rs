@@ -108,13 +108,14 @@ impl Churn<'_> {
             .await
             .unwrap();
         let rewraps = held.into_iter().map(|held| {
-            let new = self.tenant.key(&held.id);
+            let (kind, id) = held.record.unwrap();
+            let new = self.tenant.key(&id);
             let expected = WrappedKey::parse(&held.wrapped).unwrap();
             self.dead.insert(nonce(&expected));
-            self.live.insert(held.id, new.clone());
+            self.live.insert(id, new.clone());
             Rewrap {
                 slot: held.slot,
-                kind: held.kind,
+                kind,
                 bytes: held.bytes,
                 is_record: true,
                 expected,
