@@ -348,8 +348,6 @@ fn rights(rights: OpenAiRights) -> Rights {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
     use super::*;
 
     #[test]

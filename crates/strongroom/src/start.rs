@@ -26,7 +26,7 @@ use crate::first_start::{self, Identities};
 use crate::folder::{DataFolder, FolderError};
 use crate::health::{self, KeyGauges, Stage};
 use crate::journals::Journals;
-use crate::listen::{Ports, Routes, nothing_here};
+use crate::listen::{Ports, Routes};
 use crate::server::{LocalServer, OpenServer, ServerError};
 use crate::shutdown;
 
@@ -286,7 +286,6 @@ impl Assembly {
             identities,
             environment,
             parts,
-            ..
         } = self;
         let server = server.serve(&identities.account.name, routes)?;
         let Flows {
