@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
@@ -181,8 +182,15 @@ struct ExportRequest {
 async fn export(
     State(admin): State<Admin>,
     asking: Asker,
-    Json(wanted): Json<ExportRequest>,
+    wanted: Result<Json<ExportRequest>, JsonRejection>,
 ) -> Result<Response, Failed> {
+    let Ok(Json(wanted)) = wanted else {
+        return Ok(refusal(
+            StatusCode::BAD_REQUEST,
+            "invalid_request",
+            "the body must be a JSON object with `kind`, `id` and `part`",
+        ));
+    };
     let permit = admin.permit(Action::Export, &asking);
     let export = admin
         .store

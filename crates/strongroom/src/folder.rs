@@ -49,6 +49,23 @@ impl DataFolder {
         FolderLock::take(&self.root.join("lock"))
     }
 
+    /// Whether what an earlier start made is all there. A database that is lost must not be begun anew beside the
+    /// others: nothing would open any more, and blobs without a record would be swept away.
+    pub(crate) fn check_whole(&self) -> Result<(), FolderError> {
+        // The last file of a first start: before it, a start that was broken off is taken up again.
+        if !self.env_file().exists() {
+            return Ok(());
+        }
+        let lost = [
+            self.control().join("control.db"),
+            self.vault().join("vault.db"),
+            self.service().join("records.db"),
+        ]
+        .into_iter()
+        .find(|database| fs::metadata(database).map_or(true, |found| found.len() == 0));
+        lost.map_or(Ok(()), |database| Err(FolderError::Lost { database }))
+    }
+
     /// The folder itself.
     pub fn root(&self) -> &Path {
         &self.root
@@ -127,6 +144,16 @@ pub enum FolderError {
         /// The folder.
         folder: PathBuf,
     },
+    /// A database of an earlier start is missing or empty: put it back, with what lies beside it, from a copy.
+    #[error(
+        "{} is missing or empty, and what an earlier start stored cannot be read without it; \
+         put it back, or start on another folder",
+        database.display()
+    )]
+    Lost {
+        /// The database.
+        database: PathBuf,
+    },
     /// The file system said no: mend what `cause` says and start again.
     #[error("{}: {cause}", path.display())]
     Io {
@@ -192,6 +219,30 @@ mod tests {
         assert!(matches!(folder.occupy(), Err(FolderError::InUse { .. })));
         drop(first);
         folder.occupy().unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_lost_a_database_is_told_from_one_that_never_had_it() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = DataFolder::at(place.path()).unwrap();
+        folder.prepare().unwrap();
+        folder.check_whole().unwrap();
+        let databases = ["control/control.db", "vault/vault.db", "service/records.db"];
+        for database in databases {
+            fs::write(place.path().join(database), b"pages").unwrap();
+        }
+        write_private(&folder.env_file(), b"").unwrap();
+        folder.check_whole().unwrap();
+        for database in databases.map(|database| place.path().join(database)) {
+            fs::write(&database, b"").unwrap();
+            assert!(matches!(folder.check_whole(), Err(FolderError::Lost { .. })));
+            fs::remove_file(&database).unwrap();
+            let Err(FolderError::Lost { database: named }) = folder.check_whole() else {
+                panic!("{database:?} is not missed");
+            };
+            assert_eq!(named, database);
+            fs::write(&database, b"pages").unwrap();
+        }
     }
 
     #[test]

@@ -26,7 +26,10 @@ pub(crate) const HTTP2_CONNECTION_WINDOW: u32 = 4 << 20;
 pub(crate) const HTTP2_SEND_BUFFER: usize = 256 << 10;
 /// The head of a request, in bytes.
 pub(crate) const REQUEST_HEAD: u32 = 64 << 10;
-/// The head of an HTTP/1 request and what is read ahead of its body.
+/// What an HTTP/1 connection may send with no request in flight: a head of the longest and more, so that one that is
+/// too long is still told so.
+pub(crate) const HEAD_READ: usize = 128 << 10;
+/// The head of an HTTP/1 request, see also [`HEAD_READ`], and what is read ahead of its body.
 pub(crate) const HTTP1_BUFFER: usize = 512 << 10;
 /// After an accept fails for want of resources, how long to wait before the next.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -115,6 +115,7 @@ impl Running {
             Arc::clone(&clock),
         )
         .await?;
+        folder.check_whole()?;
         let grounds = Grounds::prepare(&folder, &clock).await?;
         let making_key = tokio::spawn(first_start::key(grounds.control.clone(), grounds.engine.clone()));
         let known = Environment::load(&folder).ok();
@@ -418,9 +419,11 @@ impl Assembly {
         Routes {
             vault: strongroom_vault::routes(vault),
             service: strongroom_service::router(service),
-            control: issuer.routes(),
-            admin: admin::router(admin),
-            loopback: health::router(stage, registry, gauges).merge(issuer.identity_routes()),
+            control: issuer.routes().fallback(nothing_here),
+            admin: admin::router(admin).fallback(nothing_here),
+            loopback: health::router(stage, registry, gauges)
+                .merge(issuer.identity_routes())
+                .fallback(nothing_here),
         }
     }
 }

@@ -48,6 +48,10 @@ async fn the_key_is_turned_off_and_on_and_rotated_in_the_vaults_own_protocol() {
     assert_eq!(enabled[0]["version"], version);
     let unknown = run(&system, &["key", "enable", "--key-version", "../x"]).await;
     assert_eq!(unknown.status.code(), Some(64));
+    // As of a variable that is not set.
+    let empty = run(&system, &["key", "disable", "--key-version", ""]).await;
+    assert_eq!(empty.status.code(), Some(64));
+    assert_eq!(json(&system, &["key", "list"]).await, on);
 }
 
 #[tokio::test]
@@ -86,6 +90,9 @@ async fn verify_opens_everything_and_says_when_the_key_does_not_let_it() {
     assert_eq!(refused.status.code(), Some(77), "{}", told(&refused));
     let blind = run(&system, &["verify", "--blind"]).await;
     assert!(blind.status.success(), "{}", told(&blind));
+    system.delete_key().await.unwrap();
+    let gone = run(&system, &["verify"]).await;
+    assert_eq!(gone.status.code(), Some(77), "{}", told(&gone));
 }
 
 #[tokio::test]

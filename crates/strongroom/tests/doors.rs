@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use strongroom_testkit::System;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -142,4 +142,30 @@ async fn the_administrators_routes_demand_the_administrator() {
     assert_eq!(with_key.send().await.unwrap().status(), 401);
     let status = system.admin(Method::GET, "status", None).await.unwrap();
     assert_eq!(status.status(), 200);
+}
+
+#[tokio::test]
+async fn what_is_served_nowhere_and_what_cannot_be_read_is_told_in_the_errors_own_shape() {
+    let system = System::start().await.unwrap();
+    let root = format!("https://localhost:{}", system.https_port());
+    for url in [
+        format!("http://127.0.0.1:{}/v1/models", system.http_port()),
+        format!("{root}/openai/v1/models"),
+        format!("{root}/strongroom/nothing"),
+    ] {
+        let answer = system.client().get(&url).send().await.unwrap();
+        assert_eq!(answer.status(), 404, "{url}");
+        let body: Value = answer.json().await.unwrap();
+        assert_eq!(body["error"]["code"], "unknown_url", "{url}");
+    }
+    for wanted in [
+        json!({"kind": 5}),
+        json!([]),
+        json!({"kind": "file", "id": "file-1"}),
+    ] {
+        let answer = system.admin(Method::POST, "export", Some(wanted)).await.unwrap();
+        assert_eq!(answer.status(), 400);
+        let body: Value = answer.json().await.unwrap();
+        assert_eq!(body["error"]["code"], "invalid_request");
+    }
 }

@@ -124,6 +124,27 @@ async fn a_killed_instance_is_found_whole_by_the_next() {
     assert_eq!(second.download(&file).await.unwrap(), b"acknowledged");
 }
 
+#[tokio::test]
+async fn a_folder_that_lost_its_records_is_refused_and_its_blobs_are_left_alone() {
+    let place = tempfile::tempdir().unwrap();
+    let first = ChildOptions::new(place.path()).start().await.unwrap();
+    let file = first.upload("kept.bin", vec![7; 300_000]).await.unwrap();
+    first.terminate().await.unwrap();
+    let (records, aside) = (
+        place.path().join("service/records.db"),
+        place.path().join("records.aside"),
+    );
+    std::fs::rename(&records, &aside).unwrap();
+    let mut second = ChildOptions::new(place.path()).command().unwrap();
+    let second = second.stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let message = String::from_utf8(second.stderr).unwrap();
+    assert!(message.contains("records.db is missing or empty"), "{message}");
+    std::fs::rename(&aside, &records).unwrap();
+    let third = ChildOptions::new(place.path()).start().await.unwrap();
+    assert_eq!(third.download(&file).await.unwrap(), vec![7; 300_000]);
+}
+
 #[test]
 fn wrong_settings_are_reported_together_with_exit_code_64() {
     let place = tempfile::tempdir().unwrap();

@@ -34,7 +34,8 @@ fn set_enabled(args: &KeyVersionArgs, enabled: bool) -> Result<(), CliError> {
     };
     let change = json!({"attributes": {"enabled": enabled}});
     for version in chosen {
-        if !version.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        // An empty one, as of a variable that is not set, must not mean the key as a whole.
+        if version.is_empty() || !version.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(CliError::Configuration(vec![format!(
                 "`{version}` is not a key version"
             )]));

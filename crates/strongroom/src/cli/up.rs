@@ -53,9 +53,12 @@ async fn serve(settings: Settings) -> Result<(), CliError> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!("stopping: requests in flight finish first");
-    running.stop().await;
-    tracing::info!("stopped");
+    tracing::info!("stopping: requests in flight finish first; interrupt again to end at once");
+    tokio::select! {
+        () = running.stop() => tracing::info!("stopped"),
+        // Whatever was acknowledged is kept all the same.
+        _ = interrupt.recv() => tracing::warn!("ended before requests in flight had finished"),
+    }
     Ok(())
 }
 

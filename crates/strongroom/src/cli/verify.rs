@@ -107,6 +107,14 @@ impl Vault {
     }
 }
 
+/// A key that is gone is away like one that is refused: nothing else failed.
+fn no_key(error: CliError) -> CliError {
+    match error {
+        CliError::Answered { code, message } if code == "KeyNotFound" => CliError::Refused { code, message },
+        other => other,
+    }
+}
+
 impl Unwrap for Vault {
     fn unwrap(&mut self, key: &KeyId, seed: &WrappedSeed) -> Result<Secret<32>, VaultError> {
         self.ask(key, seed).map_err(|error| {
@@ -118,7 +126,7 @@ impl Unwrap for Vault {
             let told = VaultError::new(answer, error.to_string());
             // A vault that says that it wrapped no such thing has checked the seed: the report has it as a fault.
             if !matches!(&error, CliError::Answered { code, .. } if code == "BadParameter") {
-                self.refused.get_or_insert(error);
+                self.refused.get_or_insert(no_key(error));
             }
             told
         })

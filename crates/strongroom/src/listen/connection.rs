@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use axum::body::Body;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{Request, Version};
+use http::{Method, Request, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::head::HeadGuard;
 use super::names::Door;
 use super::{Dispatch, Serving};
 use crate::limits;
@@ -67,9 +68,13 @@ impl Connections {
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let activity = Arc::new(Activity::default());
+        let io = HeadGuard::new(io, Arc::clone(&activity));
         let service = service_fn(|mut request: Request<Incoming>| {
             let held = Activity::begin(&activity);
             let http2 = request.version() == Version::HTTP_2;
+            if http2 || request.method() == Method::CONNECT {
+                activity.no_more_heads();
+            }
             let on_error = (!http2).then(|| cut.clone());
             let carrier = OfRequest {
                 cut: cut.clone(),
@@ -148,9 +153,11 @@ fn http2() -> Builder<TokioExecutor> {
 
 /// What a connection is doing, cheap to note for every request.
 #[derive(Default)]
-struct Activity {
-    begun: AtomicU64,
+pub(super) struct Activity {
+    pub(super) begun: AtomicU64,
     in_flight: AtomicUsize,
+    /// What is read belongs to no HTTP/1 head any more: HTTP/2 has limits of its own, a tunnel has no heads.
+    headless: AtomicBool,
 }
 
 impl Activity {
@@ -158,6 +165,15 @@ impl Activity {
         activity.begun.fetch_add(1, Ordering::Relaxed);
         activity.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(activity))
+    }
+
+    fn no_more_heads(&self) {
+        self.headless.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what is read next is, or should be, the head of an HTTP/1 request.
+    pub(super) fn owes_head(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) == 0 && !self.headless.load(Ordering::Relaxed)
     }
 
     /// Ends once nothing was asked and nothing was in flight for the idle limit.

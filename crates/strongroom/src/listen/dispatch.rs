@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use serde_json::json;
 use strongroom_service::AccountName;
@@ -17,6 +17,7 @@ use tower::ServiceExt as _;
 use super::connection::Cut;
 use super::names::{Door, Misdirected, Ports, Target, target};
 use super::proxy;
+use crate::limits;
 
 /// The routes of each part, as that part made them. A part without routes answers 404.
 #[derive(Default)]
@@ -65,6 +66,13 @@ impl Dispatch {
                     "CONNECT is for the plain port",
                 ),
             };
+        }
+        if is_too_long(request.uri(), request.headers()) {
+            return refusal(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "request_head_too_large",
+                "the head of the request is too long",
+            );
         }
         let target = match target(door, self.ports, request.uri(), request.headers()) {
             Ok(target) => target,
@@ -146,6 +154,25 @@ pub(crate) fn refusal(status: StatusCode, code: &str, message: &str) -> Response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// The answer at a path that no part serves, so that a wrong base URL is told from a broken server.
+pub(crate) async fn nothing_here() -> Response<Body> {
+    refusal(
+        StatusCode::NOT_FOUND,
+        "unknown_url",
+        "There is nothing at this URL.",
+    )
+}
+
+/// Whether a request's head is longer than is taken. HTTP/2 sees to it by itself; HTTP/1 reads ahead of bodies as
+/// far as of heads.
+fn is_too_long(uri: &Uri, headers: &HeaderMap) -> bool {
+    let lines = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len());
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    path + lines.sum::<usize>() > limits::REQUEST_HEAD as usize
 }
 
 fn with_path(uri: &Uri, path: &str) -> Option<Uri> {

@@ -3,6 +3,7 @@
 
 mod connection;
 mod dispatch;
+mod head;
 mod names;
 mod proxy;
 
@@ -20,7 +21,7 @@ use crate::limits;
 use connection::{Connections, Socket};
 
 pub use dispatch::Routes;
-pub(crate) use dispatch::{Dispatch, refusal};
+pub(crate) use dispatch::{Dispatch, nothing_here, refusal};
 pub(crate) use names::Ports;
 
 /// Both listeners, bound and not yet serving.

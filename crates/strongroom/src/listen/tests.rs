@@ -271,6 +271,77 @@ async fn a_client_that_does_not_finish_its_request_head_is_closed() {
     assert!(began.elapsed() >= limits::HEADER_READ);
 }
 
+/// Sends all of `request` as far as it is taken, then reads to the end.
+async fn sent_whole(house: &House, request: Vec<u8>) -> String {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, house.ports.http))
+        .await
+        .unwrap();
+    let (mut reading, mut writing) = stream.into_split();
+    let sender = tokio::spawn(async move {
+        // A server that has heard enough closes.
+        let _ = writing.write_all(&request).await;
+        writing
+    });
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(20), reading.read_to_end(&mut answer))
+        .await
+        .unwrap();
+    drop(sender.await.unwrap());
+    String::from_utf8(answer).unwrap()
+}
+
+fn with_head_of(bytes: usize) -> Vec<u8> {
+    let mut request = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nX: ".to_vec();
+    request.resize(bytes - 4, b'y');
+    request.extend_from_slice(b"\r\n\r\n");
+    request
+}
+
+#[tokio::test]
+async fn a_request_head_that_is_too_long_is_refused_and_an_endless_one_is_not_read() {
+    let house = house().await;
+    let answered = sent_whole(&house, with_head_of(60 << 10)).await;
+    assert!(answered.starts_with("HTTP/1.1 200 "), "{answered}");
+    let refused = sent_whole(&house, with_head_of(100 << 10)).await;
+    assert!(refused.starts_with("HTTP/1.1 431 "), "{refused}");
+    assert!(refused.contains("request_head_too_large"));
+    // Were it read to the end, it would be answered.
+    let unread = sent_whole(&house, with_head_of(500 << 10)).await;
+    assert_eq!(unread, "");
+}
+
+#[tokio::test]
+async fn bodies_and_pipelined_requests_are_no_heads() {
+    let house = house().await;
+    let mut request = b"POST /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 400000\r\n\r\n".to_vec();
+    request.resize(request.len() + 400_000, b'y');
+    assert!(sent_whole(&house, request).await.starts_with("HTTP/1.1 200 "));
+
+    let one = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+    let mut many = one.repeat(10_000);
+    many.extend_from_slice(&with_head_of(1000));
+    assert_eq!(
+        sent_whole(&house, many).await.matches("HTTP/1.1 200 ").count(),
+        10_001
+    );
+}
+
+#[tokio::test]
+async fn a_tunnel_carries_any_number_of_bytes() {
+    let house = house().await;
+    let proxy = format!("http://127.0.0.1:{}", house.ports.http);
+    let client = local::client_builder(house.authority.pem(), house.ports.https)
+        .unwrap()
+        .proxy(reqwest::Proxy::https(proxy).unwrap())
+        .build()
+        .unwrap();
+    let url = format!("https://a.vault.localhost:{}/keys", house.ports.https);
+    for _ in 0..3 {
+        let sent = client.post(&url).body(vec![0; 300 << 10]).send().await.unwrap();
+        assert_eq!(sent.text().await.unwrap(), "vault /keys");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_finish_its_handshake_is_closed() {
     let house = house().await;
