@@ -26,7 +26,7 @@ use crate::first_start::{self, Identities};
 use crate::folder::{DataFolder, FolderError};
 use crate::health::{self, KeyGauges, Stage};
 use crate::journals::Journals;
-use crate::listen::{Ports, Routes};
+use crate::listen::{Ports, Routes, nothing_here};
 use crate::server::{LocalServer, OpenServer, ServerError};
 use crate::shutdown;
 
