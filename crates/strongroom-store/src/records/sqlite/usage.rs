@@ -30,8 +30,8 @@ impl Usage {
     ) {
         let same = |row: &&mut Delta| row.account == account && row.kind == kind && row.branch == branch;
         if let Some(row) = self.rows.iter_mut().find(same) {
-            row.objects += objects;
-            row.bytes += bytes;
+            row.objects = row.objects.saturating_add(objects);
+            row.bytes = row.bytes.saturating_add(bytes);
         } else {
             self.rows.push(Delta {
                 account,
@@ -56,12 +56,14 @@ impl Usage {
             .drain(..)
             .filter(|row| row.objects != 0 || row.bytes != 0)
         {
+            // A sum that overflows becomes a real; the cast brings it back to the nearest integer.
             let name = (Account(row.account), &row.kind, Version(row.branch));
             connection
                 .prepare_cached(
                     "INSERT INTO usage (account, kind, branch, objects, bytes) VALUES (?1, ?2, ?3, ?4, ?5)
                      ON CONFLICT (account, kind, branch)
-                     DO UPDATE SET objects = objects + excluded.objects, bytes = bytes + excluded.bytes",
+                     DO UPDATE SET objects = CAST(objects + excluded.objects AS INTEGER),
+                                   bytes = CAST(bytes + excluded.bytes AS INTEGER)",
                 )?
                 .execute((&name.0, name.1, &name.2, row.objects, row.bytes))?;
             if row.objects < 0 || row.bytes < 0 {
@@ -74,5 +76,32 @@ impl Usage {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_that_overflow_stop_at_the_end() {
+        let database = Connection::open_in_memory().unwrap();
+        database
+            .execute_batch(
+                "CREATE TABLE usage (account BLOB, kind TEXT, branch INTEGER, objects INTEGER, bytes INTEGER,
+                                     PRIMARY KEY (account, kind, branch)) STRICT",
+            )
+            .unwrap();
+        let account = AccountId::from_uuid(uuid::Uuid::nil());
+        for _ in 0..2 {
+            let mut usage = Usage::default();
+            usage.add(account, "file", BranchVersion::FIRST, 1, i64::MAX);
+            usage.add(account, "file", BranchVersion::FIRST, 1, i64::MAX);
+            usage.write(&database).unwrap();
+        }
+        let sums = database.query_row("SELECT objects, bytes FROM usage", [], |row| {
+            <(i64, i64)>::try_from(row)
+        });
+        assert_eq!(sums.unwrap(), (4, i64::MAX));
     }
 }
