@@ -105,17 +105,17 @@ impl BlobWriter {
         })
     }
 
-    /// Seals and writes what the buffer holds, under a guard.
+    /// Seals and writes what the buffer holds. The blob has a key of its own, so no guard is held meanwhile: wiping must
+    /// not wait for the disk.
     async fn store_segment(&mut self, last: bool) -> Result<(), StoreError> {
         let mut segment = self.segment.take().ok_or(StoreError::Closed)?;
         if last {
             segment.close();
         }
         let sink = self.sink.get_or_insert_with(|| self.inner.blobs.create());
-        let guard = self.lease.guard()?;
-        let appended = sink.append(segment).await;
-        drop(guard);
-        self.segment = Some(appended?);
+        // Shown and given back at once: it is a use of the key, and is noted as one.
+        drop(self.lease.guard()?);
+        self.segment = Some(sink.append(segment).await?);
         Ok(())
     }
 }

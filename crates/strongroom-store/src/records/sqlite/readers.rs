@@ -21,7 +21,7 @@ pub(super) struct Readers {
 }
 
 struct Shared {
-    free: Semaphore,
+    free: Arc<Semaphore>,
     connections: Mutex<Vec<Connection>>,
 }
 
@@ -31,7 +31,7 @@ impl Readers {
             .map(|_| open_reader(path))
             .collect::<Result<Vec<_>, _>>()?;
         let shared = Shared {
-            free: Semaphore::new(connections.len()),
+            free: Arc::new(Semaphore::new(connections.len())),
             connections: Mutex::new(connections),
         };
         Ok(Self {
@@ -53,10 +53,12 @@ impl Readers {
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StorageFault> {
+        // Waited for here: a thread that waits for a connection would be missed by those who write.
+        let free = Arc::clone(&self.shared.free);
+        let permit = free.acquire_owned().await.map_err(|_| closed())?;
         let readers = Arc::clone(&self.shared);
         spawn_blocking(move || {
-            let runtime = tokio::runtime::Handle::current();
-            let _permit = runtime.block_on(readers.free.acquire()).map_err(|_| closed())?;
+            let _permit = permit;
             readers.with(read)
         })
         .await
