@@ -147,15 +147,17 @@ impl BlobReader {
                 .min(opened)
         };
         let piece = within(self.left.start)..within(self.left.end);
-        if piece.is_empty() {
-            return Err(Corruption::Length.into());
-        }
-        self.left.start += piece.len() as u64;
-        Ok(Bytes::from_owner(Lent {
+        // Wiped from here on, whatever comes.
+        let lent = Lent {
             buffer,
             piece,
             spare: self.spare.clone(),
-        }))
+        };
+        if lent.piece.is_empty() {
+            return Err(Corruption::Length.into());
+        }
+        self.left.start += lent.piece.len() as u64;
+        Ok(Bytes::from_owner(lent))
     }
 
     /// Opens a segment where it lies and says how long its plaintext is.
