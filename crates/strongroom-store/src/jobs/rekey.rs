@@ -53,17 +53,19 @@ async fn take_up(inner: &Inner, pauses: &mut HashMap<AccountId, Pause>, job: &Jo
     if last.is_some_and(|pause| !pause.is_over(is_denied())) {
         return;
     }
-    let next = Pause::after(last);
+    let length = last.map_or(limits::JOB_POLL, |last| last.length * 2);
     match work(inner, job).await {
         Err(Stop::Denied(_)) => {
-            let key_was_denied = is_denied();
-            let next = Pause {
-                key_was_denied,
-                ..next
+            let pause = Pause {
+                begun: Instant::now(),
+                length: length.min(limits::JOB_PAUSE),
+                key_was_denied: is_denied(),
             };
-            pauses.insert(job.account, next.from_now());
+            pauses.insert(job.account, pause);
         }
-        _ => drop(pauses.remove(&job.account)),
+        _ => {
+            pauses.remove(&job.account);
+        }
     }
 }
 
@@ -76,22 +78,6 @@ struct Pause {
 }
 
 impl Pause {
-    fn after(last: Option<&Self>) -> Self {
-        let length = last.map_or(limits::JOB_POLL, |last| last.length * 2);
-        Self {
-            begun: Instant::now(),
-            length: length.min(limits::JOB_PAUSE),
-            key_was_denied: false,
-        }
-    }
-
-    fn from_now(self) -> Self {
-        Self {
-            begun: Instant::now(),
-            ..self
-        }
-    }
-
     fn is_over(&self, key_is_denied: bool) -> bool {
         let passed = self.begun.elapsed();
         let key_is_back = self.key_was_denied && !key_is_denied;
