@@ -7,6 +7,7 @@ use axum::extract::{FromRequestParts as _, RawPathParams};
 use http::header::CACHE_CONTROL;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body::Body as _;
 use strongroom_azure::ApiVersion;
 use strongroom_store::Lease;
 use tokio::time::{Instant, timeout};
@@ -19,7 +20,7 @@ use crate::connection::ConnectionCut;
 use crate::flow::{Flow, Place};
 use crate::limits;
 use crate::problem::{Form, Problem};
-use crate::routes::{Gate, Route};
+use crate::routes::{BodyLimit, Gate, Route};
 use crate::service::Service;
 
 /// Serves one request to one route.
@@ -82,6 +83,13 @@ async fn answer(
         connection: head.extensions.get::<ConnectionCut>().cloned(),
     };
     let limit = route.body.bytes(&service.limits);
+    let _room = match (route.body, body.size_hint().upper()) {
+        // One that announces too much is refused for that.
+        (BodyLimit::Json, announced) if announced.is_none_or(|bytes| bytes <= limit) => {
+            service.body_room(announced.unwrap_or(limit))?
+        }
+        _ => None,
+    };
     let call = Call {
         service: Arc::clone(service),
         caller,

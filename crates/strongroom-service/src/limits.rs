@@ -9,6 +9,8 @@ pub struct Limits {
     pub file_bytes: u64,
     /// The longest JSON body accepted, in bytes.
     pub json_bytes: usize,
+    /// Bytes of JSON bodies held in memory at once, over all accounts; short bodies do not count.
+    pub json_held: usize,
     /// A body that brings nothing for this long is given up.
     pub body_idle: Duration,
     /// How long an engine may take until its answer, or the next piece of it.
@@ -24,6 +26,7 @@ impl Default for Limits {
         Self {
             file_bytes: 512 * 1024 * 1024,
             json_bytes: 8 * 1024 * 1024,
+            json_held: 512 * 1024 * 1024,
             body_idle: Duration::from_secs(30),
             engine_idle: Duration::from_secs(300),
             streams: 1024,
@@ -32,6 +35,8 @@ impl Default for Limits {
     }
 }
 
+/// A JSON body up to this length is taken however many others are held.
+pub(crate) const SHORT_BODY: u64 = 64 * 1024;
 /// A JSON body must have arrived whole within this time.
 pub(crate) const JSON_BODY_TIME: Duration = Duration::from_secs(120);
 /// A request without a body of note is answered within this time.

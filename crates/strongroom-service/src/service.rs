@@ -8,10 +8,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::auth::Authenticate;
 use crate::journal::ServiceJournal;
-use crate::limits::Limits;
+use crate::limits::{self, Limits};
 use crate::metrics::Metrics;
 use crate::parts::{Deployment, Deployments, RevocationPolicy, ServiceParts};
 use crate::problem::Problem;
+
+const KIB: usize = 1024;
 
 /// What [`ServiceParts`] become once routes are built.
 pub(crate) struct Service {
@@ -25,6 +27,8 @@ pub(crate) struct Service {
     deployments: watch::Receiver<Arc<Deployments>>,
     streams: Arc<Semaphore>,
     transfers: Arc<Semaphore>,
+    /// In KiB, see [`Limits::json_held`].
+    bodies: Arc<Semaphore>,
 }
 
 impl Service {
@@ -40,6 +44,7 @@ impl Service {
             deployments: parts.deployments,
             streams: Arc::new(Semaphore::new(parts.limits.streams)),
             transfers: Arc::new(Semaphore::new(parts.limits.transfers)),
+            bodies: Arc::new(Semaphore::new(parts.limits.json_held / KIB)),
         }
     }
 
@@ -72,6 +77,19 @@ impl Service {
     /// A place among the uploads and downloads served at once.
     pub(crate) fn transfer_slot(&self) -> Result<OwnedSemaphorePermit, Problem> {
         slot(&self.transfers)
+    }
+
+    /// Room in memory for a JSON body of `bytes`. None is needed for a short one.
+    pub(crate) fn body_room(&self, bytes: u64) -> Result<Option<OwnedSemaphorePermit>, Problem> {
+        if bytes <= limits::SHORT_BODY {
+            return Ok(None);
+        }
+        let all = self.limits.json_held / KIB;
+        let wanted = usize::try_from(bytes).map_or(all, |bytes| bytes.div_ceil(KIB).min(all));
+        Arc::clone(&self.bodies)
+            .try_acquire_many_owned(u32::try_from(wanted).unwrap_or(u32::MAX))
+            .map(Some)
+            .map_err(|_| Problem::Crowded)
     }
 
     /// Seconds since the Unix epoch.

@@ -83,6 +83,29 @@ async fn a_body_larger_than_the_limit_is_refused_announced_or_not() {
 }
 
 #[tokio::test]
+async fn more_long_bodies_than_memory_is_set_aside_for_are_told_to_come_again() {
+    let rig = Rig::with(Limits {
+        json_held: 200 * 1024,
+        ..Limits::default()
+    })
+    .await;
+    let path = "/openai/v1/chat/completions";
+    let long = format!("{{\"model\":\"none\",\"pad\":\"{}\"}}", "y".repeat(100_000));
+    let endless = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+    {
+        let json = [("content-type", "application/json")];
+        let mut open = std::pin::pin!(rig.send(Method::POST, path, endless, &json));
+        assert!(futures::poll!(open.as_mut()).is_pending());
+        let crowded = rig.post_bytes(path, long.clone()).await;
+        assert_eq!(crowded.error(), err(429, "rate_limit_exceeded", None));
+        assert!(!crowded.header("retry-after").is_empty());
+        let short = rig.post(path, &json!({"model": "none", "messages": []})).await;
+        assert_eq!(short.error().0, 404, "a short one is taken all the same");
+    }
+    assert_eq!(rig.post_bytes(path, long).await.error().0, 404);
+}
+
+#[tokio::test]
 async fn another_content_type_is_refused() {
     let rig = Rig::new().await;
     for kind in ["text/plain", "application/x-www-form-urlencoded", FORM] {
