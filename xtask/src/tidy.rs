@@ -329,7 +329,7 @@ mod tests {
     fn production_lines_end_where_inline_tests_begin() {
         let source = Source {
             path: "x.rs".into(),
-            text: "a\nb\n#[cfg(test)]\nmod tests {}\n".to_owned(),
+            text: "a\nb\n#[cfg(test)]\nmod tests {\n}\n".to_owned(),
         };
         assert_eq!(source.production().count(), 2);
     }
