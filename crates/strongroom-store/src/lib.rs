@@ -24,6 +24,7 @@ mod staging;
 mod store;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 // The public interface is:
 pub use config::StoreConfig;

@@ -1,4 +1,4 @@
-//! Erases what was deleted from database and log, in time, and tells.
+//! Erases what was deleted, and keys that were replaced, from database and log, in time, and tells.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
     let mut due_at_once = true;
     loop {
         match inner.records.shreddings(limits::SHREDDINGS_ERASED).await {
-            Ok(deleted) if deleted.is_empty() => inner.deleted.notified().await,
+            Ok(deleted) if deleted.is_empty() && !inner.traces.are_left() => inner.traces.noted().await,
             Ok(_) if !due_at_once => tokio::time::sleep(inner.erase_within / 4).await,
             Ok(_) => {}
             Err(fault) => {
@@ -45,14 +45,23 @@ fn report(fault: StorageFault) -> bool {
 
 /// Erases what was deleted before this call; false if readers were in the way.
 async fn erase(inner: &Inner) -> Result<bool, StorageFault> {
-    let deleted = inner.records.shreddings(limits::SHREDDINGS_ERASED).await?;
+    let were_left = inner.traces.take();
+    let deleted = inner.records.shreddings(limits::SHREDDINGS_ERASED).await;
+    let erased = match &deleted {
+        Ok(deleted) if deleted.is_empty() && !were_left => return Ok(true),
+        Ok(_) => inner.records.erase().await,
+        Err(fault) => Err(fault.clone()),
+    };
+    if were_left && !matches!(erased, Ok(true)) {
+        inner.traces.leave();
+    }
+    let (deleted, true) = (deleted?, erased?) else {
+        return Ok(false);
+    };
     let Some(newest) = deleted.last() else {
         return Ok(true);
     };
     let (up_to, account) = (newest.number, newest.name.account);
-    if !inner.records.erase().await? {
-        return Ok(false);
-    }
     let at_ms = inner.now_ms();
     for ShreddingRow { name, deleted_ms, .. } in deleted {
         let (account, kind, id) = (name.account, name.kind, name.id);

@@ -45,6 +45,6 @@ async fn delete(inner: &Inner, due: Vec<OwnedName>, now_ms: u64) -> bool {
         warn!(reason = ?returned.reason, "an expired object was not deleted");
         all = false;
     }
-    inner.deleted.notify_one();
+    inner.traces.leave();
     all
 }

@@ -183,6 +183,7 @@ impl<'i> Run<'i> {
             self.inner.keyring.before_drop(self.account, version).await?;
             self.commit(vec![Change::DropBranch(version)], JobPhase::Running)
                 .await?;
+            self.inner.traces.leave();
             self.inner.keyring.dropped(self.account, version);
         }
         self.commit(Vec::new(), JobPhase::Done).await?;
@@ -234,6 +235,7 @@ impl<'i> Run<'i> {
                 .check(Check::CurrentBranch(target))
                 .gated(lease);
             let receipt = self.send(transaction).await?;
+            self.inner.traces.leave();
             // Some may have been deleted or changed meanwhile; those need nothing any more.
             self.done -= planned - receipt.count.min(planned);
         }

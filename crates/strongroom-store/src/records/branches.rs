@@ -10,17 +10,23 @@ use super::{Change, Records, Rejected, StoredBranch, Transaction};
 use crate::{
     rotation::{BranchRecord, Branches, BranchesError, SeedWrap},
     store::millis,
+    traces::Traces,
 };
 
 /// [`Branches`] over any back end.
 pub(crate) struct BranchTable {
     records: Arc<dyn Records>,
     clock: Arc<dyn Clock>,
+    traces: Arc<Traces>,
 }
 
 impl BranchTable {
-    pub(crate) fn new(records: Arc<dyn Records>, clock: Arc<dyn Clock>) -> Self {
-        Self { records, clock }
+    pub(crate) fn new(records: Arc<dyn Records>, clock: Arc<dyn Clock>, traces: Arc<Traces>) -> Self {
+        Self {
+            records,
+            clock,
+            traces,
+        }
     }
 
     async fn commit(&self, account: AccountId, change: Change) -> Result<(), BranchesError> {
@@ -70,7 +76,11 @@ impl Branches for BranchTable {
             algorithm: new.algorithm.as_str(),
             seed: new.seed.as_bytes().to_vec(),
         };
-        Box::pin(self.commit(account, change))
+        Box::pin(async move {
+            self.commit(account, change).await?;
+            self.traces.leave();
+            Ok(())
+        })
     }
 
     fn in_use(

@@ -21,6 +21,7 @@ use crate::{
     keyring::{Binding, KeyDenied, KeyStatus, Keyring, KeyringParts, Lease},
     permit::PermitAuthority,
     records::{BranchTable, Records},
+    traces::Traces,
 };
 
 pub(crate) use folder::sweep;
@@ -53,8 +54,8 @@ pub(crate) struct Inner {
     pub(crate) events: Events,
     pub(crate) bin: LitterBin,
     pub(crate) erase_within: Duration,
-    /// Something was deleted.
-    pub(crate) deleted: Notify,
+    /// What deleted objects and replaced keys leave in the log.
+    pub(crate) traces: Arc<Traces>,
     /// A job was added.
     pub(crate) job_added: Notify,
     /// The store is closing: nothing new is begun.
@@ -95,10 +96,16 @@ impl Store {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let events = Events::new();
+        let traces = Arc::new(Traces::new());
+        let branches = BranchTable::new(
+            Arc::clone(&parts.records),
+            Arc::clone(&clock),
+            Arc::clone(&traces),
+        );
         let keyring = Keyring::start(KeyringParts {
             vault,
             clock: Arc::clone(&clock),
-            branches: Arc::new(BranchTable::new(Arc::clone(&parts.records), Arc::clone(&clock))),
+            branches: Arc::new(branches),
             anchors: config.anchors.clone(),
             events: events.clone(),
         });
@@ -116,7 +123,7 @@ impl Store {
             events,
             bin: parts.bin,
             erase_within: config.erase_within,
-            deleted: Notify::new(),
+            traces,
             job_added: Notify::new(),
             closing: closing.clone(),
             closed,

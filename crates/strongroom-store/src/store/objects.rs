@@ -90,7 +90,7 @@ impl Store {
             .commit(transaction)
             .await
             .map_err(|returned| StoreError::from(returned.reason))?;
-        self.inner.deleted.notify_one();
+        self.inner.traces.leave();
         Ok(())
     }
 
@@ -199,6 +199,7 @@ impl Inner {
         let (transaction, key) = replacement(lease, account, now_ms, found, &clear, change.body)?;
         self.commit_wrapped(lease, transaction, &[key], limits::COMMIT_TRIES)
             .await?;
+        self.traces.leave();
         Ok(meta_of(&found.kind, found.id.clone(), &clear))
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use super::rig::{Rig, noise};
-use crate::{Action, NewObject, StoreEvent};
+use crate::{Action, Change, Expiry, NewObject, StoreEvent};
 
 async fn shredded(
     events: &mut tokio::sync::broadcast::Receiver<StoreEvent>,
@@ -60,6 +60,37 @@ async fn what_an_earlier_life_deleted_is_told_of_by_the_next() {
     while rig.store.statistics().await.unwrap().awaiting_erasure > 0 {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_an_update_and_a_rekey_destroy_are_erased_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::on_disk(folder.path()).await;
+    rig.put("a", b"x").await.unwrap();
+    let blob = |sql: &str| -> Vec<u8> {
+        let database = rusqlite::Connection::open(folder.path().join("records.db")).unwrap();
+        database.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let key = "SELECT wrapped FROM key_slot WHERE slot = 1";
+    let mut dead = vec![blob(key), blob("SELECT seed FROM branch")];
+    let change = Change {
+        body: b"y",
+        expires: Expiry::Keep,
+    };
+    let write = rig.permit(Action::Write);
+    rig.store.update(&write, "file", "a", None, change).await.unwrap();
+    dead.push(blob(key));
+    rig.store.rekey(&rig.permit(Action::Administer)).await.unwrap();
+    let stands = |dead: &Vec<u8>| {
+        ["records.db", "records.db-wal"].iter().any(|name| {
+            let bytes = std::fs::read(folder.path().join(name)).unwrap_or_default();
+            bytes.windows(dead.len()).any(|window| window == dead)
+        })
+    };
+    while dead.iter().any(stands) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    rig.get("a").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
