@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -180,8 +182,17 @@ async fn token(
     State(issuer): State<TokenIssuer>,
     Path(tenant): Path<String>,
     headers: HeaderMap,
-    body: axum::body::Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
+    let Ok(body) = body else {
+        let sentence = "Invalid request. Request is malformed or invalid.";
+        return uncached(OAuthError::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_request",
+            9_002_313,
+            sentence,
+        ));
+    };
     match grant(&issuer, &tenant, &headers, &body) {
         Ok(answer) => uncached(Json(answer)),
         Err(refusal) => uncached(refusal),

@@ -362,6 +362,7 @@ async fn refusals_carry_the_numbers_that_clients_know() {
         (format!("grant_type=password&client_id={id}"), 400, 70003),
         (String::new(), 400, 900_144),
         ("\u{0}\u{1}=%ff%".to_owned(), 400, 900_144),
+        (format!("{scope}&{}", "x".repeat(100_000)), 400, 9_002_313),
     ] {
         let (found, answer) = ask_token(&control, &form).await;
         assert_eq!(
