@@ -17,14 +17,14 @@ const READY_PAUSE: Duration = Duration::from_millis(100);
 /// Runs every suite under `clients/`; a suite that cannot run is a failure.
 pub(crate) fn run() -> Outcome {
     let python = environment()?;
-    run::cargo(&["build", "--locked", "--package", "strongroom"])?;
+    // The same selection as in the test step, so that nothing is compiled a second time with other features.
     run::cargo(&[
-        "build",
+        "test",
+        "--quiet",
+        "--workspace",
+        "--all-features",
         "--locked",
-        "--package",
-        "strongroom-seal",
-        "--example",
-        "tink_peer",
+        "--no-run",
     ])?;
     let folder = run::root().join("target/clients");
     // What an earlier run left would be found again, and its keys with it.

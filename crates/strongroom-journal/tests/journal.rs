@@ -1,6 +1,9 @@
 //! The journal as its users see it: on a real disk, with real keys, through crashes.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that is not as it should be"
+)]
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
