@@ -13,9 +13,12 @@ pub enum JournalError {
     /// Too many appends wait for the disk. Try again when some are durable.
     #[error("the journal's queue is full")]
     Busy,
-    /// The journal was closed or its disk failed earlier; nothing more is accepted. Open it again.
+    /// The journal was closed; nothing more is accepted. Open it again.
     #[error("the journal is closed")]
     Closed,
+    /// The disk did not take the entry; it may be there all the same. Try again when the disk is well.
+    #[error("the journal's disk fails")]
+    Failing,
     /// The asked index, size or range lies beyond what is durable.
     #[error("the journal has {size} entries")]
     OutOfRange {

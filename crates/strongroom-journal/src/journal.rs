@@ -1,9 +1,9 @@
 //! The journal as its users hold it: one writer thread, many appenders, receipts.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use tokio::sync::oneshot;
@@ -26,6 +26,8 @@ struct Shared {
     key: SigningKey,
     tiles: Mutex<Tiles>,
     durable: AtomicU64,
+    /// The disk failed: what is in memory may differ from what is on it, and only the latter counts.
+    doubtful: AtomicBool,
 }
 
 struct Unit {
@@ -58,6 +60,7 @@ impl Journal {
             key,
             tiles: Mutex::new(tiles),
             durable,
+            doubtful: AtomicBool::new(false),
         });
         let (queue, units) = sync_channel(QUEUE_LENGTH);
         let writer = Arc::clone(&shared);
@@ -96,7 +99,7 @@ impl Journal {
 
     /// Signs the present tree head and writes it, with the partial tiles that it needs, into the folder.
     pub fn checkpoint(&self) -> Result<String, JournalError> {
-        let tiles = self.shared.tiles();
+        let tiles = self.shared.tiles()?;
         let size = tiles.size();
         let root = range_root(&FileNodes { tiles: &tiles }, 0, size)?;
         let note = self.shared.key.sign(size, &root);
@@ -106,7 +109,7 @@ impl Journal {
 
     /// The proof that entry `index` is in the tree of `size` entries.
     pub fn inclusion_proof(&self, index: u64, size: u64) -> Result<Vec<Hash>, JournalError> {
-        let tiles = self.shared.tiles();
+        let tiles = self.shared.tiles()?;
         if size > tiles.size() || index >= size {
             return Err(JournalError::OutOfRange { size: tiles.size() });
         }
@@ -115,7 +118,7 @@ impl Journal {
 
     /// The proof that the tree of `old` entries is a prefix of the one of `new` entries.
     pub fn consistency_proof(&self, old: u64, new: u64) -> Result<Vec<Hash>, JournalError> {
-        let tiles = self.shared.tiles();
+        let tiles = self.shared.tiles()?;
         if new > tiles.size() || old > new {
             return Err(JournalError::OutOfRange { size: tiles.size() });
         }
@@ -129,44 +132,55 @@ impl Journal {
 }
 
 impl Shared {
-    fn tiles(&self) -> std::sync::MutexGuard<'_, Tiles> {
-        self.tiles.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The tree as it is on disk. After a failure it is read again, as at a start, before anything is built on it.
+    fn tiles(&self) -> Result<MutexGuard<'_, Tiles>, JournalError> {
+        let mut tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.doubtful.load(Ordering::Acquire) {
+            let found = Tiles::open(&self.folder)?;
+            if found.size() < self.durable.load(Ordering::Acquire) {
+                return Err(JournalError::Damaged {
+                    what: "durable entries are gone",
+                });
+            }
+            self.durable.store(found.size(), Ordering::Release);
+            *tiles = found;
+            self.doubtful.store(false, Ordering::Release);
+        }
+        Ok(tiles)
     }
 }
 
-/// Takes what waits, up to a group, and makes it durable with one synchronisation. Ends with the last `Journal`,
-/// or at the first failure of the disk: a journal that cannot write must not seem to.
+/// Takes what waits, up to a group, and makes it durable with one synchronisation. Ends with the last `Journal`.
+/// What the disk fails to take is refused, never kept for later; a full disk that has room again takes the next.
 fn write_groups(shared: &Shared, units: &Receiver<Unit>) {
-    let mut failed = false;
     while let Ok(first) = units.recv() {
         let mut group = vec![first];
         group.extend(units.try_iter().take(GROUP_LENGTH - 1));
-        while !failed && !group.is_empty() {
-            failed = !write_some(shared, &mut group);
-        }
+        while !group.is_empty() && write_some(shared, &mut group).is_ok() {}
         group
             .drain(..)
-            .for_each(|unit| answer(unit, Err(JournalError::Closed)));
-        if failed {
-            return;
-        }
+            .for_each(|unit| answer(unit, Err(JournalError::Failing)));
     }
 }
 
-/// Writes as many units of the group as the head has room for and answers them. False when the disk failed.
-fn write_some(shared: &Shared, group: &mut Vec<Unit>) -> bool {
-    let mut tiles = shared.tiles();
+/// Writes as many units of the group as the head has room for and answers them.
+fn write_some(shared: &Shared, group: &mut Vec<Unit>) -> Result<(), JournalError> {
+    let mut tiles = shared.tiles()?;
     let units: Vec<Unit> = group.drain(..tiles.room().min(group.len())).collect();
     let first = tiles.size();
     let result = tiles.append(units.iter().map(|unit| unit.entry.as_slice()));
     shared.durable.store(tiles.size(), Ordering::Release);
+    shared.doubtful.store(result.is_err(), Ordering::Release);
     drop(tiles);
-    let failed = result.err();
     for (index, unit) in (first..).zip(units) {
-        let error = failed.as_ref().map(|_| JournalError::Closed);
-        answer(unit, error.map_or(Ok(index), Err));
+        let told = if result.is_ok() {
+            Ok(index)
+        } else {
+            Err(JournalError::Failing)
+        };
+        answer(unit, told);
     }
-    failed.is_none()
+    result
 }
 
 fn answer(unit: Unit, result: Result<u64, JournalError>) {

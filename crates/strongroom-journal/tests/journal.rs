@@ -148,6 +148,40 @@ fn the_signing_key_is_readable_by_its_owner_only() {
 }
 
 #[test]
+fn a_disk_that_is_well_again_takes_entries_again_and_nothing_that_was_acknowledged_is_lost() {
+    let folder = TempDir::new().unwrap();
+    let journal = open(folder.path());
+    fill(&journal, 0..255);
+    // The tile that the next entry completes cannot be written.
+    let (tiles, aside) = (folder.path().join("journal/tile"), folder.path().join("aside"));
+    fs::rename(&tiles, &aside).unwrap();
+    fs::write(&tiles, b"in the way").unwrap();
+    for _ in 0..2 {
+        let refused = journal.append(b"entry 255".to_vec()).unwrap().wait();
+        assert!(matches!(refused, Err(JournalError::Failing)), "{refused:?}");
+        assert!(
+            journal.checkpoint().is_err(),
+            "nothing is signed that is not on disk"
+        );
+    }
+    fs::remove_file(&tiles).unwrap();
+    fs::rename(&aside, &tiles).unwrap();
+    // It was written, only not taken for durable.
+    fill(&journal, 256..600);
+    let key = journal.verifying_key();
+    let head = key.verify(&journal.checkpoint().unwrap()).unwrap();
+    drop(journal);
+    let journal = open(folder.path());
+    let entries = journal.read(0, 600).unwrap();
+    assert_eq!(entries.len(), 600);
+    for (index, entry) in (0_u64..).zip(&entries) {
+        assert_eq!(*entry, format!("entry {index}").into_bytes());
+        let proof = journal.inclusion_proof(index, 600).unwrap();
+        verify_inclusion(&leaf_hash(entry), index, 600, &proof, &head.root).unwrap();
+    }
+}
+
+#[test]
 fn a_missing_tile_is_reported_as_damage() {
     let folder = TempDir::new().unwrap();
     let journal = open(folder.path());
