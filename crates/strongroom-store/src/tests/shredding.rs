@@ -38,13 +38,9 @@ async fn a_deleted_object_is_erased_and_then_told_of() {
         shredded(&mut events, 2).await,
         HashSet::from(["a".to_owned(), "b".to_owned()])
     );
-    assert_eq!(
-        std::fs::metadata(folder.path().join("records.db-wal"))
-            .unwrap()
-            .len()
-            % 4152,
-        0
-    );
+    // Nothing is left but what the forgetting itself writes after it was told: a header and at most one page, perhaps not whole yet.
+    let log = std::fs::metadata(folder.path().join("records.db-wal")).unwrap();
+    assert!(log.len() <= 32 + 24 + 4096, "{}", log.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
