@@ -28,6 +28,24 @@ pub enum KeyAction {
     Wrap,
     /// Unwrap with a key.
     Unwrap,
+    /// Encrypt with a key.
+    Encrypt,
+    /// Decrypt with a key.
+    Decrypt,
+    /// Sign with a key.
+    Sign,
+    /// Verify a signature with a key.
+    Verify,
+    /// Bring in a key that was made elsewhere.
+    Import,
+    /// Take a key out, readable for this vault's kind alone.
+    Backup,
+    /// Bring a backup back.
+    Restore,
+    /// See a key's rotation policy.
+    ReadRotationPolicy,
+    /// Change a key's rotation policy.
+    WriteRotationPolicy,
     /// Delete a key (it stays recoverable).
     Delete,
     /// Bring a deleted key back.
@@ -38,13 +56,22 @@ pub enum KeyAction {
 
 impl KeyAction {
     /// Every action, for tables and tests.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 18] = [
         Self::Read,
         Self::Create,
         Self::Update,
         Self::Rotate,
         Self::Wrap,
         Self::Unwrap,
+        Self::Encrypt,
+        Self::Decrypt,
+        Self::Sign,
+        Self::Verify,
+        Self::Import,
+        Self::Backup,
+        Self::Restore,
+        Self::ReadRotationPolicy,
+        Self::WriteRotationPolicy,
         Self::Delete,
         Self::Recover,
         Self::Purge,
@@ -59,6 +86,15 @@ impl KeyAction {
             Self::Rotate => "Microsoft.KeyVault/vaults/keys/rotate/action",
             Self::Wrap => "Microsoft.KeyVault/vaults/keys/wrap/action",
             Self::Unwrap => "Microsoft.KeyVault/vaults/keys/unwrap/action",
+            Self::Encrypt => "Microsoft.KeyVault/vaults/keys/encrypt/action",
+            Self::Decrypt => "Microsoft.KeyVault/vaults/keys/decrypt/action",
+            Self::Sign => "Microsoft.KeyVault/vaults/keys/sign/action",
+            Self::Verify => "Microsoft.KeyVault/vaults/keys/verify/action",
+            Self::Import => "Microsoft.KeyVault/vaults/keys/import/action",
+            Self::Backup => "Microsoft.KeyVault/vaults/keys/backup/action",
+            Self::Restore => "Microsoft.KeyVault/vaults/keys/restore/action",
+            Self::ReadRotationPolicy => "Microsoft.KeyVault/vaults/keyrotationpolicies/read",
+            Self::WriteRotationPolicy => "Microsoft.KeyVault/vaults/keyrotationpolicies/write",
             Self::Delete => "Microsoft.KeyVault/vaults/keys/delete",
             Self::Recover => "Microsoft.KeyVault/vaults/keys/recover/action",
             Self::Purge => "Microsoft.KeyVault/vaults/keys/purge/action",
