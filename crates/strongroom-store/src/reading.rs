@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use strongroom_seal::{OpenError, blob_layout};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::{
     blobs::BlobSource,
@@ -15,14 +15,15 @@ use crate::{
     keyring::Lease,
     limits,
     records::{Name, StoredBytes, StoredPart},
-    sealing::{corruption, part_context},
+    sealing::{SegmentBuffer, corruption, part_context},
     staging::Target,
     store::{Inner, KeyMiss},
 };
 
 /// Reads a blob, or a range of it, one segment at a time.
 ///
-/// Between two pieces it holds no key: each segment's is unwrapped under a guard of the lease and wiped again.
+/// Between two pieces it holds no key: each segment's is unwrapped under a guard of the lease and wiped again. The plaintext of a segment
+/// is overwritten by the next one's sealed bytes, and wiped with the reader.
 pub struct BlobReader {
     inner: Arc<Inner>,
     lease: Lease,
@@ -51,7 +52,7 @@ impl Stored {
         }
     }
 
-    async fn read_at(&self, offset: u64, mut buffer: Vec<u8>) -> Result<Vec<u8>, StorageFault> {
+    async fn read_at(&self, offset: u64, mut buffer: SegmentBuffer) -> Result<SegmentBuffer, StorageFault> {
         match self {
             Self::Blob(source) => source.read_at(offset, buffer).await,
             Self::Inline(bytes) => {
@@ -83,12 +84,11 @@ impl BlobReader {
             Some(_) => return Err(StoreError::OutOfRange { len: size }),
         };
         let stored = inner.find_bytes(part.bytes, size).await?;
-        let header = stored.read_at(0, vec![0; blob_layout::HEADER_LEN]).await?;
-        let header = header
-            .try_into()
-            .map_err(|_| StoreError::Corrupt(Corruption::Length))?;
+        let header = stored
+            .read_at(0, SegmentBuffer::new(blob_layout::HEADER_LEN))
+            .await?;
+        let header = header.first_chunk().copied().ok_or(Corruption::Length)?;
         let left = whole.clone();
-        let spare = Spare::default();
         Ok(Self {
             inner,
             lease,
@@ -99,7 +99,7 @@ impl BlobReader {
             size,
             whole,
             left,
-            spare,
+            spare: Spare::default(),
         })
     }
 
@@ -138,7 +138,8 @@ impl BlobReader {
         let index = blob_layout::segment_of(self.left.start);
         let place = blob_layout::stored_range(index, self.stored.len());
         let length = usize::try_from(place.end - place.start).map_err(|_| Corruption::Length)?;
-        let mut buffer = self.stored.read_at(place.start, self.spare.take(length)).await?;
+        let buffer = self.spare.take().fit(length, self.room());
+        let mut buffer = self.stored.read_at(place.start, buffer).await?;
         let opened = self.open_segment(index, &mut buffer).await?;
         let start = blob_layout::plain_range(index).start;
         let within = |offset: u64| {
@@ -147,7 +148,6 @@ impl BlobReader {
                 .min(opened)
         };
         let piece = within(self.left.start)..within(self.left.end);
-        // Wiped from here on, whatever comes.
         let lent = Lent {
             buffer,
             piece,
@@ -158,6 +158,13 @@ impl BlobReader {
         }
         self.left.start += lent.piece.len() as u64;
         Ok(Bytes::from_owner(lent))
+    }
+
+    /// The length of this blob's longest segment.
+    fn room(&self) -> usize {
+        usize::try_from(self.stored.len()).map_or(blob_layout::SEGMENT_LEN, |stored| {
+            stored.min(blob_layout::SEGMENT_LEN)
+        })
     }
 
     /// Opens a segment where it lies and says how long its plaintext is.
@@ -198,9 +205,9 @@ impl BlobReader {
     }
 }
 
-/// A segment's plaintext in a caller's hands. Wiped when given back; its buffer then serves the next segment.
+/// A segment's plaintext in a caller's hands. When given back, its buffer serves the next segment.
 struct Lent {
-    buffer: Vec<u8>,
+    buffer: SegmentBuffer,
     piece: Range<usize>,
     spare: Spare,
 }
@@ -213,7 +220,6 @@ impl AsRef<[u8]> for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        self.buffer.as_mut_slice().zeroize();
         self.spare.give(std::mem::take(&mut self.buffer));
     }
 }
@@ -221,23 +227,16 @@ impl Drop for Lent {
 /// The buffer that waits to be used again.
 #[derive(Clone, Default)]
 struct Spare {
-    buffer: Arc<Mutex<Option<Vec<u8>>>>,
+    buffer: Arc<Mutex<SegmentBuffer>>,
 }
 
 impl Spare {
-    fn take(&self, length: usize) -> Vec<u8> {
-        let mut buffer = self
-            .buffer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-            .unwrap_or_default();
-        buffer.resize(length, 0);
-        buffer
+    fn take(&self) -> SegmentBuffer {
+        std::mem::take(&mut *self.buffer.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn give(&self, buffer: Vec<u8>) {
-        *self.buffer.lock().unwrap_or_else(PoisonError::into_inner) = Some(buffer);
+    fn give(&self, buffer: SegmentBuffer) {
+        *self.buffer.lock().unwrap_or_else(PoisonError::into_inner) = buffer;
     }
 }
 
@@ -283,13 +282,13 @@ impl StoredReader {
         if length == 0 {
             return None;
         }
-        let read = self.stored.read_at(self.at, vec![0; length]).await;
+        let read = self.stored.read_at(self.at, SegmentBuffer::new(length)).await;
         self.at = if read.is_ok() {
             self.at + length as u64
         } else {
             self.len()
         };
-        Some(read.map(Bytes::from).map_err(Into::into))
+        Some(read.map(Bytes::from_owner).map_err(Into::into))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The only place where plaintext becomes what a back end accepts, and where it comes back.
 
+use std::ops::{Deref, DerefMut};
+
 use strongroom_seal::{AccountId, BlobSealer, Context, ObjectKey, OpenError, SealError};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -79,6 +81,56 @@ impl SealedSegment {
         })? {
             Ok(()) => Ok(Sealed(stored)),
         }
+    }
+}
+
+/// Room for a segment on its way out: its sealed bytes are read into it and opened where they lie. It serves one segment after another.
+/// Wiped in its whole length when dropped, and not between two segments: that would be a pass over memory for each, and the next one's
+/// sealed bytes overwrite what stands there.
+#[derive(Default)]
+pub(crate) struct SegmentBuffer(Vec<u8>);
+
+impl SegmentBuffer {
+    pub(crate) fn new(length: usize) -> Self {
+        Self(vec![0; length])
+    }
+
+    /// The same buffer with this length, or if it is too small for that, another with `room`. It is never moved by growing, which would
+    /// leave a copy behind.
+    pub(crate) fn fit(mut self, length: usize, room: usize) -> Self {
+        if self.0.capacity() < length {
+            self = Self(Vec::with_capacity(room.max(length)));
+        }
+        self.0.resize(length, 0);
+        self
+    }
+}
+
+impl Deref for SegmentBuffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl DerefMut for SegmentBuffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl AsRef<[u8]> for SegmentBuffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for SegmentBuffer {
+    fn drop(&mut self) {
+        // The last segment may be shorter than those before it.
+        self.0.resize(self.0.capacity(), 0);
+        self.0.as_mut_slice().zeroize();
     }
 }
 
@@ -197,5 +249,20 @@ pub(crate) fn corruption(error: OpenError) -> Corruption {
         | OpenError::CheckMismatch
         | OpenError::NotEndorsed => Corruption::Key,
         OpenError::NotAuthentic => Corruption::Sealed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SegmentBuffer;
+
+    #[test]
+    fn a_segment_buffer_serves_again_where_it_is_and_never_grows() {
+        let buffer = SegmentBuffer::default().fit(60, 100);
+        let place = buffer.as_ptr();
+        let buffer = buffer.fit(100, 100).fit(10, 100).fit(100, 100);
+        assert_eq!((buffer.len(), buffer.as_ptr()), (100, place));
+        assert_eq!(buffer[10..], [0; 90], "what was cut off does not come back");
+        assert_eq!(buffer.fit(200, 300).len(), 200);
     }
 }

@@ -14,7 +14,10 @@ use tokio::task::spawn_blocking;
 use tracing::warn;
 
 use super::{AppendError, BlobName, BlobSink, BlobSource, Blobs};
-use crate::{error::StorageFault, sealing::SealedSegment};
+use crate::{
+    error::StorageFault,
+    sealing::{SealedSegment, SegmentBuffer},
+};
 
 const INCOMING: &str = "incoming";
 
@@ -218,7 +221,11 @@ impl BlobSource for Durable {
         self.len
     }
 
-    fn read_at(&self, offset: u64, mut buffer: Vec<u8>) -> BoxFuture<'_, Result<Vec<u8>, StorageFault>> {
+    fn read_at(
+        &self,
+        offset: u64,
+        mut buffer: SegmentBuffer,
+    ) -> BoxFuture<'_, Result<SegmentBuffer, StorageFault>> {
         let file = Arc::clone(&self.file);
         Box::pin(in_background(move || {
             file.read_exact_at(&mut buffer, offset)?;

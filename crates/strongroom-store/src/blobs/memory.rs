@@ -9,7 +9,11 @@ use std::{
 use strongroom_seal::BoxFuture;
 
 use super::{AppendError, BlobName, BlobSink, BlobSource, Blobs};
-use crate::{error::StorageFault, faults::Faults, sealing::SealedSegment};
+use crate::{
+    error::StorageFault,
+    faults::Faults,
+    sealing::{SealedSegment, SegmentBuffer},
+};
 
 /// Blobs that outlive the store that wrote them, as a disk would.
 #[derive(Clone, Default)]
@@ -115,7 +119,11 @@ impl BlobSource for Still {
         self.bytes.len() as u64
     }
 
-    fn read_at(&self, offset: u64, mut buffer: Vec<u8>) -> BoxFuture<'_, Result<Vec<u8>, StorageFault>> {
+    fn read_at(
+        &self,
+        offset: u64,
+        mut buffer: SegmentBuffer,
+    ) -> BoxFuture<'_, Result<SegmentBuffer, StorageFault>> {
         Box::pin(async move {
             let start = usize::try_from(offset).unwrap_or(usize::MAX);
             let stored = start

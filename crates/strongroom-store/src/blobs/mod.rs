@@ -10,7 +10,10 @@ use std::{fmt, str::FromStr};
 use strongroom_seal::{BoxFuture, SealError};
 use thiserror::Error;
 
-use crate::{error::StorageFault, sealing::SealedSegment};
+use crate::{
+    error::StorageFault,
+    sealing::{SealedSegment, SegmentBuffer},
+};
 
 pub(crate) use staged::{Litter, LitterBin, StagedFile};
 
@@ -44,7 +47,11 @@ pub(crate) trait BlobSource: Send + Sync {
     fn len(&self) -> u64;
 
     /// Fills the buffer from `offset`; fewer bytes than that are a fault.
-    fn read_at(&self, offset: u64, buffer: Vec<u8>) -> BoxFuture<'_, Result<Vec<u8>, StorageFault>>;
+    fn read_at(
+        &self,
+        offset: u64,
+        buffer: SegmentBuffer,
+    ) -> BoxFuture<'_, Result<SegmentBuffer, StorageFault>>;
 }
 
 /// Why a segment was not written.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::fixture::Fixture;
 use crate::{
     blobs::{BlobName, Blobs, StagedFile},
-    sealing::SealedSegment,
+    sealing::{SealedSegment, SegmentBuffer},
 };
 
 pub(super) async fn all(blobs: Arc<dyn Blobs>, fixture: Fixture) {
@@ -48,11 +48,14 @@ async fn what_is_written_is_read_back(blobs: &dyn Blobs) {
         let (name, stored) = write(blobs, length).await;
         let source = blobs.open(name).await.unwrap().unwrap();
         assert_eq!(source.len(), stored);
-        let header = source.read_at(0, vec![0; blob_layout::HEADER_LEN]).await.unwrap();
+        let header = source
+            .read_at(0, SegmentBuffer::new(blob_layout::HEADER_LEN))
+            .await
+            .unwrap();
         assert_eq!(usize::from(header[0]), blob_layout::HEADER_LEN);
-        let end = source.read_at(stored - 16, vec![0; 16]).await.unwrap();
-        assert_ne!(end, vec![0; 16]);
-        assert!(source.read_at(stored - 1, vec![0; 2]).await.is_err());
+        let end = source.read_at(stored - 16, SegmentBuffer::new(16)).await.unwrap();
+        assert_ne!(*end, [0; 16]);
+        assert!(source.read_at(stored - 1, SegmentBuffer::new(2)).await.is_err());
         assert!(blobs.sweep().await.unwrap().contains(&name));
     }
 }
