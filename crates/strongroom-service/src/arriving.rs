@@ -28,7 +28,7 @@ pub(crate) struct Arriving {
 
 /// Why a body ends before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BodyFault {
+pub enum BodyFault {
     /// It is longer than it may be.
     #[error("longer than {limit} bytes")]
     TooLarge {

@@ -18,7 +18,7 @@ mod journal;
 mod limits;
 mod metrics;
 mod models;
-mod multipart;
+pub mod multipart;
 mod paging;
 mod parts;
 mod problem;
@@ -30,6 +30,7 @@ mod sse;
 mod tests;
 
 // The public interface is:
+pub use arriving::BodyFault;
 pub use auth::{AuthDenied, Authenticate, Caller, Credential, Rights};
 pub use connection::{Carrier, ConnectionCut};
 pub use journal::{JournalSink, ServiceEvent, ServiceJournal, follow};

@@ -9,7 +9,7 @@ use crate::arriving::BodyFault;
 use crate::limits;
 
 /// A form on its way in.
-pub(crate) struct Multipart<S> {
+pub struct Multipart<S> {
     source: S,
     /// `\r\n--boundary`
     delimiter: Finder<'static>,
@@ -28,16 +28,16 @@ enum State {
 
 /// What stands above a part's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PartHead {
+pub struct PartHead {
     /// The field's name.
-    pub(crate) name: String,
+    pub name: String,
     /// The file's name as the client gave it.
-    pub(crate) file_name: Option<String>,
+    pub file_name: Option<String>,
 }
 
 /// Why a form cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum FormFault {
+pub enum FormFault {
     /// The body below failed.
     #[error(transparent)]
     Body(#[from] BodyFault),
@@ -56,7 +56,7 @@ pub(crate) enum FormFault {
 }
 
 /// The boundary that a `Content-Type` names, if it is a form's.
-pub(crate) fn boundary(content_type: &str) -> Option<Result<String, FormFault>> {
+pub fn boundary(content_type: &str) -> Option<Result<String, FormFault>> {
     let (kind, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
     if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
         return None;
@@ -76,7 +76,8 @@ pub(crate) fn boundary(content_type: &str) -> Option<Result<String, FormFault>> 
 }
 
 impl<S: Stream<Item = Result<Bytes, BodyFault>> + Unpin> Multipart<S> {
-    pub(crate) fn new(source: S, boundary: &str) -> Self {
+    /// Reads the form that `source` brings; the boundary is what [`boundary`] found.
+    pub fn new(source: S, boundary: &str) -> Self {
         let delimiter = Finder::new(format!("\r\n--{boundary}").as_bytes()).into_owned();
         // The first delimiter may stand without a line break before it.
         let unread = Bytes::from_static(b"\r\n");
@@ -90,7 +91,7 @@ impl<S: Stream<Item = Result<Bytes, BodyFault>> + Unpin> Multipart<S> {
     }
 
     /// The next part's head; what was not read of the part before is passed over. `None` after the last.
-    pub(crate) async fn next_part(&mut self) -> Result<Option<PartHead>, FormFault> {
+    pub async fn next_part(&mut self) -> Result<Option<PartHead>, FormFault> {
         while matches!(self.state, State::Preamble | State::InPart) {
             self.take_piece().await?;
         }
@@ -111,7 +112,7 @@ impl<S: Stream<Item = Result<Bytes, BodyFault>> + Unpin> Multipart<S> {
     }
 
     /// The next piece of the part; `None` at its end.
-    pub(crate) async fn next_piece(&mut self) -> Result<Option<Bytes>, FormFault> {
+    pub async fn next_piece(&mut self) -> Result<Option<Bytes>, FormFault> {
         while self.state == State::InPart {
             let piece = self.take_piece().await?;
             if !piece.is_empty() {

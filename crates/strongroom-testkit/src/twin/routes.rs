@@ -1,6 +1,6 @@
 //! As much of the API as the comparisons need: files in and out, and requests kept as records.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, State};
@@ -12,6 +12,8 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use serde_json::{Value, json};
+use strongroom_service::BodyFault;
+use strongroom_service::multipart::{Multipart, boundary};
 
 use super::store::{PlainBlob, PlainRecord, PlainStore};
 use crate::error::TestkitError;
@@ -52,25 +54,27 @@ async fn upload(State(store): Twin, headers: HeaderMap, body: Body) -> Result<Re
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let Ok(boundary) = multer::parse_boundary(content_type) else {
+    let Some(Ok(boundary)) = boundary(content_type) else {
         return Ok(StatusCode::BAD_REQUEST.into_response());
     };
-    let mut form = multer::Multipart::new(body.into_data_stream(), boundary);
-    let (mut name, mut purpose, mut blob) = (String::new(), String::new(), None);
-    while let Some(mut field) = form.next_field().await.map_err(std::io::Error::other)? {
-        match field.name() {
-            Some("purpose") => purpose = field.text().await.map_err(std::io::Error::other)?,
-            Some("file") => {
-                name = field.file_name().unwrap_or_default().to_owned();
-                let mut incoming = store.incoming();
-                while let Some(bytes) = field.chunk().await.map_err(std::io::Error::other)? {
-                    incoming.write(&bytes).await?;
-                }
-                blob = Some(incoming.finish().await?);
+    let pieces = body.into_data_stream().map_err(|_| BodyFault::Broken);
+    let mut form = Multipart::new(pieces, &boundary);
+    let (mut name, mut purpose, mut blob) = (String::new(), Vec::new(), None);
+    while let Some(head) = form.next_part().await.map_err(std::io::Error::other)? {
+        let is_file = head.name == "file";
+        let mut incoming = is_file.then(|| store.incoming());
+        while let Some(piece) = form.next_piece().await.map_err(std::io::Error::other)? {
+            match &mut incoming {
+                Some(incoming) => incoming.write(&piece).await?,
+                None => purpose.extend_from_slice(&piece),
             }
-            _ => {}
+        }
+        if let Some(incoming) = incoming {
+            name = head.file_name.unwrap_or_default();
+            blob = Some(incoming.finish().await?);
         }
     }
+    let purpose = String::from_utf8_lossy(&purpose);
     let id = new_id("file");
     let bytes = match &blob {
         Some(PlainBlob::Inline(bytes)) => bytes.len() as u64,
@@ -109,24 +113,63 @@ async fn content(State(store): Twin, Path(id): Path<String>) -> Result<Response,
         Some(PlainBlob::Inline(bytes)) => Ok(Bytes::from(bytes).into_response()),
         Some(PlainBlob::File { name, size }) => {
             let file = tokio::fs::File::open(store.path(&name)).await?.into_std().await;
-            let pieces = futures::stream::try_unfold((file, size), |(file, left)| async move {
-                if left == 0 {
-                    return Ok(None);
-                }
-                let length = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
-                let read = tokio::task::spawn_blocking(move || read_piece(file, length)).await;
-                let (file, bytes) = read.map_err(std::io::Error::other)??;
-                Ok::<_, std::io::Error>(Some((bytes, (file, left - length as u64))))
-            });
+            let pieces = futures::stream::try_unfold(
+                (file, size, Spare::default()),
+                |(file, left, spare)| async move {
+                    if left == 0 {
+                        return Ok(None);
+                    }
+                    let length = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+                    let mut buffer = spare.take();
+                    buffer.resize(length, 0);
+                    let read = tokio::task::spawn_blocking(move || read_piece(file, buffer)).await;
+                    let (file, buffer) = read.map_err(std::io::Error::other)??;
+                    let piece = Bytes::from_owner(Lent {
+                        buffer,
+                        spare: spare.clone(),
+                    });
+                    Ok::<_, std::io::Error>(Some((piece, (file, left - length as u64, spare))))
+                },
+            );
             Ok(([(CONTENT_LENGTH, size)], Body::from_stream(pieces.into_stream())).into_response())
         }
     }
 }
 
-fn read_piece(mut file: std::fs::File, length: usize) -> std::io::Result<(std::fs::File, Bytes)> {
-    let mut piece = vec![0; length];
-    std::io::Read::read_exact(&mut file, &mut piece)?;
-    Ok((file, Bytes::from(piece)))
+fn read_piece(mut file: std::fs::File, mut buffer: Vec<u8>) -> std::io::Result<(std::fs::File, Vec<u8>)> {
+    std::io::Read::read_exact(&mut file, &mut buffer)?;
+    Ok((file, buffer))
+}
+
+/// A piece in the connection's hands. When given back, its buffer serves the next one, as the sealed service's does.
+struct Lent {
+    buffer: Vec<u8>,
+    spare: Spare,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.spare.give(std::mem::take(&mut self.buffer));
+    }
+}
+
+#[derive(Clone, Default)]
+struct Spare(Arc<Mutex<Vec<u8>>>);
+
+impl Spare {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn give(&self, buffer: Vec<u8>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = buffer;
+    }
 }
 
 async fn respond(State(store): Twin, Json(request): Json<Value>) -> Result<Response, Broken> {
