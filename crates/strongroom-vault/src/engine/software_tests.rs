@@ -180,3 +180,46 @@ fn imported_curve_keys_sign_and_mismatched_ones_are_refused() {
         assert!(matches!(SoftwareKeys.import(&off), Err(KeyFault::NotAKey)));
     }
 }
+
+fn foreign_rsa(numbers: &[Vec<u8>]) -> ForeignKey {
+    let secret = |index: usize| Zeroizing::new(numbers[index].clone());
+    ForeignKey::Rsa(Box::new(ForeignRsa {
+        n: numbers[0].clone(),
+        e: numbers[1].clone(),
+        d: secret(2),
+        p: secret(3),
+        q: secret(4),
+        dp: secret(5),
+        dq: secret(6),
+        qi: secret(7),
+    }))
+}
+
+#[test]
+fn imported_rsa_keys_decrypt_and_damaged_ones_are_refused() {
+    let numbers = crate::testing::rsa_numbers(KeySize::Rsa2048);
+    let made = SoftwareKeys.import(&foreign_rsa(&numbers)).unwrap();
+    assert_eq!(
+        (made.spec, made.public.numbers().0),
+        (KeySpec::Rsa2048, unpadded(&numbers[0]))
+    );
+    let key = load(&made);
+    let encrypted = key.encrypt(EncryptionAlgorithm::RsaOaep256, &[8; 32]).unwrap();
+    assert_eq!(
+        *key.decrypt(EncryptionAlgorithm::RsaOaep256, &encrypted).unwrap(),
+        vec![8; 32]
+    );
+    for damaged in 0..numbers.len() {
+        let mut numbers = numbers.clone();
+        let last = numbers[damaged].len() - 1;
+        numbers[damaged][last] ^= 4;
+        let imported = SoftwareKeys.import(&foreign_rsa(&numbers));
+        assert!(matches!(imported, Err(KeyFault::NotAKey)), "number {damaged}");
+        numbers[damaged].clear();
+        let imported = SoftwareKeys.import(&foreign_rsa(&numbers));
+        assert!(
+            matches!(imported, Err(KeyFault::NotAKey)),
+            "without number {damaged}"
+        );
+    }
+}

@@ -13,6 +13,9 @@ use crate::testing::{DAY, HandClock, VAULT, vault_settings};
 
 const ALGORITHM: EncryptionAlgorithm = EncryptionAlgorithm::RsaOaep256;
 
+mod backups;
+mod rotation;
+
 const fn using<'a>(name: &'a str, version: Option<&'a str>) -> Using<'a> {
     Using {
         vault: VAULT,

@@ -13,6 +13,8 @@ use super::*;
 use crate::KeyAction;
 use crate::testing::{DAY, House, Recording, SIGNER, VAULT};
 
+mod keys;
+
 const AUTHORITY: &str = "kv1.vault.localhost:8443";
 const AUDIENCE: &str = "https://vault.azure.net";
 
