@@ -2,15 +2,15 @@
 //! client over the wire, and for whatever comes later.
 
 use strongroom_seal::{
-    BoxFuture, KeyDescription, KeyId, KeyName, KeyWrap, NoAnswer, Secret, VaultError, WrapAlgorithm,
-    WrappedSeed,
+    BoxFuture, KeyDescription, KeyId, KeyName, KeyWrap, NoAnswer, Secret, VaultError, WrappedSeed,
 };
 use zeroize::Zeroizing;
 
 use crate::engine::VaultEngine;
 use crate::engine::fault::VaultFault;
-use crate::engine::keys::KeySpec;
+use crate::engine::kinds::{EncryptionAlgorithm, KeySpec};
 use crate::engine::settings::{KeyChange, NewKey};
+use crate::engine::uses::Using;
 
 /// Asks an engine in the same process. For tests: the service always asks over the wire.
 pub struct InProcess {
@@ -45,7 +45,7 @@ impl KeyWrap for InProcess {
                 id: id.map_err(|error| VaultError::new(NoAnswer::Refused, error.to_string()))?,
                 enabled: found.enabled,
                 key_type: "RSA".to_owned(),
-                bits: found.spec.bits(),
+                bits: u32::try_from(found.spec.size() * 8).unwrap_or_default(),
                 not_before: found.not_before,
                 expires: found.expires,
             })
@@ -60,10 +60,14 @@ impl KeyWrap for InProcess {
         Box::pin(async move {
             // The engine takes the value it wraps; it wipes it.
             let plain = Zeroizing::new(seed.expose_secret().to_vec());
-            let (vault, name, version) = (self.vault.as_str(), key.name(), Some(key.version()));
+            let using = Using {
+                vault: &self.vault,
+                name: key.name(),
+                version: Some(key.version()),
+            };
             let used = self
                 .engine
-                .wrap(vault, name, version, WrapAlgorithm::RsaOaep256, plain)
+                .wrap(using, EncryptionAlgorithm::RsaOaep256, plain)
                 .await;
             WrappedSeed::new(used.map_err(no_answer)?.value)
                 .map_err(|error| VaultError::new(NoAnswer::Refused, error.to_string()))
@@ -77,10 +81,14 @@ impl KeyWrap for InProcess {
     ) -> BoxFuture<'a, Result<Secret<32>, VaultError>> {
         Box::pin(async move {
             let wrapped = seed.as_bytes().to_vec();
-            let (vault, name, version) = (self.vault.as_str(), key.name(), Some(key.version()));
+            let using = Using {
+                vault: &self.vault,
+                name: key.name(),
+                version: Some(key.version()),
+            };
             let used = self
                 .engine
-                .unwrap(vault, name, version, WrapAlgorithm::RsaOaep256, wrapped)
+                .unwrap(using, EncryptionAlgorithm::RsaOaep256, wrapped)
                 .await;
             let plain = used.map_err(no_answer)?.value;
             Secret::try_build(|seed| {

@@ -7,6 +7,7 @@ mod client;
 pub mod conformance;
 mod engine;
 mod limits;
+mod maintenance;
 mod routes;
 #[cfg(test)]
 mod testing;
@@ -21,11 +22,16 @@ pub use client::{
     VaultHostsError,
 };
 pub use engine::fault::VaultFault;
-pub use engine::keys::{KeyFault, KeySpec, PublicHalf};
+pub use engine::keys::{ForeignKey, ForeignRsa, KeyFault};
+pub use engine::kinds::{EncryptionAlgorithm, KeySpec, PublicHalf, SignatureAlgorithm};
+pub use engine::maintenance::{Maintained, Notice, NoticeKind};
+pub use engine::period::Period;
+pub use engine::policy::{RotationPolicy, Trigger};
 pub use engine::root_key::{RootKey, RootKeyError};
 pub use engine::settings::{
     DeletedKey, KeyChange, KeyChanged, KeyOperation, KeyVersion, NewKey, Page, PageStart, Tags, VaultSettings,
 };
-pub use engine::uses::Used;
+pub use engine::uses::{Used, Using};
 pub use engine::{OpenVaultError, VaultEngine};
+pub use maintenance::Maintenance;
 pub use routes::{ClientAddress, VaultHost, VaultRoutes, routes};

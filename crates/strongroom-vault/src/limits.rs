@@ -4,6 +4,14 @@ use std::time::Duration;
 
 /// Largest request body: a wrapped RSA-4096 value with its JSON is below 1 KiB; tags and lists leave room.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
+/// Largest body of a restore: a backup with as many versions as it may have.
+pub(crate) const MAX_RESTORE_BODY: usize = 8 * 1024 * 1024;
+/// Versions in a backup, as on Azure.
+pub(crate) const MAX_BACKUP_VERSIONS: u32 = 500;
+/// Bytes of a backup, before it is sealed: with base64 around it, it fits into a restore's body.
+pub(crate) const MAX_BACKUP: usize = 5 * 1024 * 1024;
+/// Random bytes in one answer, as on Azure.
+pub(crate) const MAX_RANDOM: usize = 128;
 /// How long a request may take to bring its body.
 pub(crate) const BODY_WAIT: Duration = Duration::from_secs(10);
 /// How long a refusal waits for its record: well below what clients wait for an answer.
@@ -12,6 +20,16 @@ pub(crate) const REFUSAL_RECORD_WAIT: Duration = Duration::from_secs(1);
 pub(crate) const MAX_AUDIT_TEXT: usize = 1024;
 /// Tags per key version, as on Azure.
 pub(crate) const MAX_TAGS: usize = 15;
+/// Characters of a period in a rotation policy.
+pub(crate) const MAX_PERIOD_TEXT: usize = 40;
+/// Days that a period in a rotation policy may have: a century.
+pub(crate) const MAX_PERIOD_DAYS: u64 = 36_500;
+/// The longest that maintenance sleeps: clocks are set and machines are suspended.
+pub(crate) const MAINTENANCE_WAIT: Duration = Duration::from_secs(600);
+/// How long maintenance waits after something went wrong.
+pub(crate) const MAINTENANCE_RETRY: Duration = Duration::from_secs(30);
+/// Keys that one round of maintenance takes up.
+pub(crate) const MAINTENANCE_BATCH: u32 = 100;
 /// Characters of a tag's name and of its value, as on Azure.
 pub(crate) const MAX_TAG_TEXT: usize = 256;
 /// Longest key name.
@@ -26,7 +44,7 @@ pub(crate) const SOFT_DELETE_DAYS: std::ops::RangeInclusive<u32> = 7..=90;
 pub(crate) const CONCURRENT_OPERATIONS: usize = 64;
 /// Key generations at work at once: an RSA-4096 key takes seconds, and unwraps must not wait behind it.
 pub(crate) const CONCURRENT_GENERATIONS: usize = 1;
-/// Opened private keys kept in memory.
+/// Opened private keys kept in memory, and ways to name them that are remembered.
 pub(crate) const CACHED_KEYS: usize = 256;
 /// Idle connections for reading kept open.
 pub(crate) const IDLE_READERS: usize = 8;

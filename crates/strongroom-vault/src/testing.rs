@@ -163,3 +163,35 @@ impl House {
         }
     }
 }
+
+/// The numbers of a new RSA key, as JWK orders them: n, e, d, p, q, dp, dq, qi.
+pub(crate) fn rsa_numbers(size: aws_lc_rs::rsa::KeySize) -> Vec<Vec<u8>> {
+    use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+    let pair = aws_lc_rs::rsa::KeyPair::generate(size).unwrap();
+    let document: Pkcs8V1Der<'static> = pair.as_der().unwrap();
+    // The private key's own structure lies in an octet string at the end: a version, and then the numbers.
+    let (_, info) = der(document.as_ref());
+    let after_version = der(info).0;
+    let after_algorithm = der(after_version).0;
+    let (_, key) = der(after_algorithm);
+    let (_, mut rest) = der(key);
+    rest = der(rest).0;
+    let mut numbers = Vec::new();
+    while !rest.is_empty() {
+        let (after, number) = der(rest);
+        numbers.push(number.to_vec());
+        rest = after;
+    }
+    assert_eq!(numbers.len(), 8);
+    numbers
+}
+
+/// What follows the first element, and what that one holds.
+fn der(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let (length, head) = match bytes[1] {
+        short @ 0..=0x7f => (usize::from(short), 2),
+        0x81 => (usize::from(bytes[2]), 3),
+        _ => (usize::from(bytes[2]) << 8 | usize::from(bytes[3]), 4),
+    };
+    (&bytes[head + length..], &bytes[head..head + length])
+}

@@ -27,7 +27,7 @@ use crate::listen::Ports;
 use crate::start::StartError;
 
 /// Where the vaults of this instance are. Without a port, so that key ids stay the same when ports change.
-const VAULT_DOMAIN: &str = "vault.localhost";
+pub(crate) const VAULT_DOMAIN: &str = "vault.localhost";
 /// For whom the data plane's tokens are meant.
 const SERVICE_AUDIENCES: [&str; 2] = ["https://cognitiveservices.azure.com", "https://ai.azure.com"];
 /// For whom the administrator's tokens are meant.

@@ -9,7 +9,7 @@ use strongroom_seal::{AccountId, Clock, KeyWrap};
 use strongroom_service::{Deployments, JournalSink, Limits, Metrics, ServiceJournal, ServiceParts, follow};
 use strongroom_store::{Binding, OpenStoreError, PermitAuthority, Store, StoreConfig};
 use strongroom_vault::{
-    JournalAudit, KeyVaultClientError, OpenVaultError, RootKey, VaultEngine, VaultFault, VaultHostsError,
+    JournalAudit, KeyVaultClientError, Maintenance, OpenVaultError, RootKey, VaultEngine, VaultFault, VaultHostsError,
     VaultRoutes,
 };
 use tokio::sync::watch;
@@ -343,6 +343,13 @@ impl Assembly {
             .tasks
             .spawn(follow(store.events(), Arc::clone(&journal), stopped));
         background.run(journals.clone().keep_checkpoints());
+        let maintenance = Maintenance {
+            engine: engine.clone(),
+            audit: Arc::new(JournalAudit::new(journals.vault().clone())),
+            clock: Arc::clone(clock),
+            domain: format!("{}:{}", compose::VAULT_DOMAIN, self.server.ports().https),
+        };
+        background.run(maintenance.run());
 
         let (publish, engines) = watch::channel(Arc::new(std::mem::take(&mut at_start.engines)));
         let (deployments, follow_deployments) = compose::deployments(control, engines.clone());

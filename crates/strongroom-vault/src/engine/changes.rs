@@ -1,10 +1,15 @@
-//! What changes keys: making, rotating, altering, deleting, recovering, purging.
+//! What changes keys: making, importing, rotating, altering, deleting, recovering, purging; and their rotation policies.
 
 use aws_lc_rs::rand;
+use rusqlite::Transaction;
 
 use crate::engine::fault::VaultFault;
-use crate::engine::settings::{DeletedKey, KeyChange, KeyVersion, NewKey, Tags};
-use crate::engine::{Inner, KeyPath, VaultEngine, rows};
+use crate::engine::keys::{ForeignKey, Made};
+use crate::engine::kinds::KeySpec;
+use crate::engine::policy::RotationPolicy;
+use crate::engine::rows::Kept;
+use crate::engine::settings::{DeletedKey, KeyChange, KeyOperation, KeyVersion, NewKey, Tags};
+use crate::engine::{Inner, KeyPath, VaultEngine, policy, rows};
 use crate::limits::{MAX_KEY_NAME, MAX_KEYS, MAX_TAG_TEXT, MAX_TAGS, MAX_VERSIONS};
 
 const SECONDS_PER_DAY: u64 = 86_400;
@@ -20,22 +25,93 @@ impl VaultEngine {
             inner
                 .database
                 .read(|view| key.room(view, inner.now()).map(|_| ()))?;
-            inner.make_version(&key, new)
+            let made = inner.backend.generate(new.spec)?;
+            inner.add_version(&key, new, made)
         })
         .await
     }
 
-    /// Makes a new version of a key as its latest was made: same kind, uses and tags; enabled, without times.
+    /// Brings in a key that was made elsewhere, as a new key or as a new version of the one that has this name. `new` says
+    /// what kind it claims to be.
+    pub async fn import_key(
+        &self,
+        vault: &str,
+        name: &str,
+        new: NewKey,
+        foreign: ForeignKey,
+    ) -> Result<KeyVersion, VaultFault> {
+        check_key_name(name)?;
+        check_tags(&new.tags)?;
+        let key = KeyPath::new(vault, name, None);
+        self.generate(move |inner| {
+            inner
+                .database
+                .read(|view| key.room(view, inner.now()).map(|_| ()))?;
+            let made = inner.backend.import(&foreign)?;
+            if made.spec != new.spec {
+                return Err(VaultFault::NotAKey);
+            }
+            inner.add_version(&key, new, made)
+        })
+        .await
+    }
+
+    /// Makes a new version of a key as its latest was made: same kind, uses and tags; enabled, and with the expiry that its
+    /// rotation policy asks for.
     pub async fn rotate_key(&self, vault: &str, name: &str) -> Result<KeyVersion, VaultFault> {
         let key = KeyPath::new(vault, name, None);
         self.generate(move |inner| {
             let (latest, _) = inner.database.read(|view| key.find(view, inner.now()))?;
-            let new = NewKey {
-                operations: latest.operations,
-                tags: latest.tags,
-                ..NewKey::of(latest.spec)
-            };
-            inner.make_version(&key, new)
+            let made = inner.backend.generate(latest.spec)?;
+            let successor = inner.seal_version(&key, latest.successor(), made)?;
+            inner.write_version(&key, successor, |transaction, row, version| {
+                let policy = rows::policy(transaction, row)?;
+                version.expires = policy.expiry_of(version.created);
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// A key's rotation policy; that of unset ones if none was set.
+    pub async fn rotation_policy(
+        &self,
+        vault: &str,
+        name: &str,
+    ) -> Result<(KeyVersion, RotationPolicy), VaultFault> {
+        let key = KeyPath::new(vault, name, None);
+        self.work(move |inner| {
+            inner.database.read(|view| {
+                let row = key.live(view, inner.now())?;
+                let (latest, _) = rows::version(view, row.id, None)?.ok_or_else(|| key.not_found())?;
+                Ok((latest, rows::policy(view, row.id)?))
+            })
+        })
+        .await
+    }
+
+    /// Sets a key's rotation policy. What it says of expiry holds for versions made from now on.
+    pub async fn set_rotation_policy(
+        &self,
+        vault: &str,
+        name: &str,
+        mut policy: RotationPolicy,
+    ) -> Result<(KeyVersion, RotationPolicy), VaultFault> {
+        policy.check()?;
+        let key = KeyPath::new(vault, name, None);
+        self.work(move |inner| {
+            let now = inner.now();
+            let set = inner.database.write(|transaction| {
+                let row = key.live(transaction, now)?;
+                let (latest, _) = rows::version(transaction, row.id, None)?.ok_or_else(|| key.not_found())?;
+                let before = rows::policy(transaction, row.id)?;
+                policy.set = Some((before.set.map_or(now, |(created, _)| created), now));
+                rows::set_policy(transaction, row.id, &policy)?;
+                inner.reschedule(transaction, row.id)?;
+                Ok((latest, policy))
+            })?;
+            inner.stirred.notify_one();
+            Ok(set)
         })
         .await
     }
@@ -55,9 +131,11 @@ impl VaultEngine {
         self.work(move |inner| {
             let now = inner.now();
             let changed = inner.database.write(|transaction| {
+                let row = key.live(transaction, now)?;
                 let (mut found, id) = key.find(transaction, now)?;
-                found.apply(change, now);
+                found.apply(change, now)?;
                 rows::update_version(transaction, id, &found)?;
+                inner.reschedule(transaction, row.id)?;
                 Ok(found)
             })?;
             inner.announce(&key.vault, &changed.name, Some(&changed.version));
@@ -94,6 +172,7 @@ impl VaultEngine {
             let recovered = inner.database.write(|transaction| {
                 let (id, deleted) = key.deleted(transaction, now)?;
                 rows::set_deleted(transaction, id, None)?;
+                inner.reschedule(transaction, id)?;
                 Ok(deleted.latest)
             })?;
             inner.announce(&key.vault, &recovered.name, None);
@@ -125,17 +204,28 @@ impl VaultEngine {
 }
 
 impl Inner {
-    /// Generates, seals and commits a version; only then is it announced and answered.
-    fn make_version(&self, key: &KeyPath, new: NewKey) -> Result<KeyVersion, VaultFault> {
+    /// Seals and commits a version; only then is it announced and answered.
+    fn add_version(&self, key: &KeyPath, new: NewKey, made: Made) -> Result<KeyVersion, VaultFault> {
+        let version = self.seal_version(key, new, made)?;
+        self.write_version(key, version, |_, _, _| Ok(()))
+    }
+
+    /// A version that is made now, and its private key as it is kept.
+    pub(super) fn seal_version(
+        &self,
+        key: &KeyPath,
+        new: NewKey,
+        made: Made,
+    ) -> Result<(KeyVersion, Kept), VaultFault> {
+        check_operations(new.spec, &new.operations)?;
         let version = new_version()?;
-        let (private, public) = self.backend.generate(new.spec)?;
-        let kept = self.safe.seal(key, &version, &private)?;
+        let kept = self.safe.seal(key, &version, &made.private)?;
         let now = self.now();
-        let mut made = KeyVersion {
+        let version = KeyVersion {
             name: key.name.clone(),
             version,
             spec: new.spec,
-            public,
+            public: made.public,
             enabled: new.enabled,
             not_before: new.not_before,
             expires: new.expires,
@@ -144,6 +234,17 @@ impl Inner {
             operations: new.operations,
             tags: new.tags,
         };
+        Ok((version, kept))
+    }
+
+    /// Commits a version, as `finish` leaves it, and announces it.
+    fn write_version(
+        &self,
+        key: &KeyPath,
+        (mut made, kept): (KeyVersion, Kept),
+        finish: impl FnOnce(&Transaction<'_>, i64, &mut KeyVersion) -> Result<(), VaultFault>,
+    ) -> Result<KeyVersion, VaultFault> {
+        let now = made.created;
         self.database.write(|transaction| {
             self.sweep_within(transaction, now)?;
             let id = match key.room(transaction, now)? {
@@ -153,16 +254,33 @@ impl Inner {
                 }
                 None => rows::insert_key(transaction, &key.vault, &key.name)?,
             };
-            rows::insert_version(transaction, id, &made, &kept)
+            finish(transaction, id, &mut made)?;
+            rows::insert_version(transaction, id, &made, &kept, true)?;
+            self.reschedule(transaction, id)
         })?;
         self.announce(&key.vault, &made.name, Some(&made.version));
         Ok(made)
+    }
+
+    /// Works out anew when maintenance is to look at a key: whenever its policy, its latest version or that one's times change.
+    pub(super) fn reschedule(&self, transaction: &Transaction<'_>, key: i64) -> Result<(), VaultFault> {
+        let Some((latest, row)) = rows::version(transaction, key, None)? else {
+            return Ok(());
+        };
+        let policy = rows::policy(transaction, key)?;
+        let told = rows::told(transaction, row)?;
+        let first = policy::due(&policy, &latest, told).map(|(at, _)| at).min();
+        rows::set_due(transaction, key, first)
     }
 }
 
 impl KeyPath {
     /// The key that a new version would belong to, if it exists. A deleted key's name is taken.
-    fn room(&self, view: &rusqlite::Connection, now: u64) -> Result<Option<rows::KeyRow>, VaultFault> {
+    pub(super) fn room(
+        &self,
+        view: &rusqlite::Connection,
+        now: u64,
+    ) -> Result<Option<rows::KeyRow>, VaultFault> {
         rows::vault(view, &self.vault)?;
         match rows::key(view, &self.vault, &self.name, now)? {
             Some(row) if row.deleted.is_some() => Err(VaultFault::NameHeld(row.name)),
@@ -179,27 +297,58 @@ impl KeyPath {
 }
 
 impl KeyVersion {
-    fn apply(&mut self, change: KeyChange, now: u64) {
+    /// What follows it: the same kind, uses and tags; enabled, without times.
+    pub(super) fn successor(&self) -> NewKey {
+        NewKey {
+            operations: self.operations.clone(),
+            tags: self.tags.clone(),
+            ..NewKey::of(self.spec)
+        }
+    }
+
+    fn apply(&mut self, change: KeyChange, now: u64) -> Result<(), VaultFault> {
         self.enabled = change.enabled.unwrap_or(self.enabled);
         self.not_before = change.not_before.or(self.not_before);
         self.expires = change.expires.or(self.expires);
+        if self
+            .not_before
+            .zip(self.expires)
+            .is_some_and(|(nbf, exp)| exp <= nbf)
+        {
+            return Err(VaultFault::BadParameter("exp must be later than nbf"));
+        }
         if let Some(operations) = change.operations {
+            check_operations(self.spec, &operations)?;
             self.operations = operations;
         }
         if let Some(tags) = change.tags {
             self.tags = tags;
         }
         self.updated = now;
+        Ok(())
     }
 }
 
-fn new_version() -> Result<String, VaultFault> {
+fn check_operations(spec: KeySpec, operations: &[KeyOperation]) -> Result<(), VaultFault> {
+    if operations
+        .iter()
+        .all(|operation| spec.operations().contains(operation))
+    {
+        Ok(())
+    } else {
+        Err(VaultFault::BadParameter(
+            "key_ops holds what keys of this kind cannot do: EC keys sign and verify only",
+        ))
+    }
+}
+
+pub(super) fn new_version() -> Result<String, VaultFault> {
     let mut bytes = [0; 16];
     rand::fill(&mut bytes).map_err(|_| VaultFault::Library)?;
     Ok(hex::encode(bytes))
 }
 
-fn check_key_name(name: &str) -> Result<(), VaultFault> {
+pub(super) fn check_key_name(name: &str) -> Result<(), VaultFault> {
     let well_formed = (1..=MAX_KEY_NAME).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     if well_formed {

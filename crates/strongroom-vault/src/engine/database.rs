@@ -1,7 +1,7 @@
 //! The vault's SQLite database: one writer, several readers. What was committed survives a kill; what was not is not there.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::engine::root_key::Stretch;
 use crate::limits::{DATABASE_WAIT, IDLE_READERS};
 
 /// The layout this program writes. A database with another number is refused.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE root (
@@ -30,19 +30,24 @@ CREATE TABLE keys (
   vault TEXT NOT NULL COLLATE NOCASE REFERENCES vaults (name),
   name TEXT NOT NULL COLLATE NOCASE,
   deleted INTEGER, purge INTEGER,
+  policy TEXT, due INTEGER,
   UNIQUE (vault, name)
 ) STRICT;
+CREATE INDEX keys_by_due ON keys (due) WHERE due IS NOT NULL;
+CREATE INDEX keys_by_purge ON keys (purge) WHERE purge IS NOT NULL;
 CREATE TABLE versions (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   key INTEGER NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
   version TEXT NOT NULL,
-  bits INTEGER NOT NULL, modulus BLOB NOT NULL, exponent BLOB NOT NULL,
+  spec TEXT NOT NULL, modulus_or_x BLOB NOT NULL, exponent_or_y BLOB NOT NULL,
   enabled INTEGER NOT NULL, not_before INTEGER, expires INTEGER,
   created INTEGER NOT NULL, updated INTEGER NOT NULL,
   operations TEXT NOT NULL, tags TEXT NOT NULL,
   wrapped BLOB NOT NULL, sealed BLOB NOT NULL,
+  told_near INTEGER, told_expired INTEGER, told_rotation INTEGER NOT NULL,
   UNIQUE (key, version)
 ) STRICT;
+CREATE INDEX versions_untold ON versions (id) WHERE told_rotation = 0;
 ";
 
 /// What the root key must satisfy.
@@ -58,6 +63,8 @@ pub(crate) struct Database {
     readers: Mutex<Vec<Connection>>,
     /// Whether the log may hold something destroyed.
     log_is_due: AtomicBool,
+    /// How many changes there were, failed ones too. What was read before the last one may be outdated.
+    changes: AtomicU64,
 }
 
 impl Database {
@@ -74,6 +81,7 @@ impl Database {
             writer: Mutex::new(writer),
             readers: Mutex::new(Vec::new()),
             log_is_due: AtomicBool::new(false),
+            changes: AtomicU64::new(0),
         })
     }
 
@@ -156,11 +164,21 @@ impl Database {
     ) -> Result<T, VaultFault> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let result = work(&transaction)?;
-        transaction.commit()?;
+        let result = work(&transaction).and_then(|result| {
+            transaction.commit()?;
+            Ok(result)
+        });
+        // Before anyone hears of the change, so that nobody who has heard of it meets what was remembered from before.
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        let result = result?;
         drop(writer);
         self.forget_log_if_due();
         Ok(result)
+    }
+
+    /// A number that is another after every change. What was read after this was asked, and before it is another, is current.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
     }
 
     /// Empties the write-ahead log into the database, so that nothing destroyed lingers in it. Where a reader stays in the

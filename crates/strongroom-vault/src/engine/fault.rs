@@ -15,6 +15,9 @@ pub enum VaultFault {
     /// There is no such key or version, or the key is deleted.
     #[error("a key with (name/id) {0} was not found in this key vault")]
     KeyNotFound(String),
+    /// A key of this name exists, where none may. Delete and purge that one, or leave it.
+    #[error("key {0} exists already")]
+    KeyExists(String),
     /// The name belongs to a deleted key. Recover that one, wait, or choose another name.
     #[error("key {0} is currently in a deleted but recoverable state, and its name cannot be reused")]
     NameHeld(String),
@@ -42,9 +45,21 @@ pub enum VaultFault {
     /// The value has the wrong length for the key and algorithm.
     #[error("the value has the wrong length for this key and algorithm")]
     WrongLength,
-    /// The value was not wrapped with this key and algorithm.
-    #[error("the value was not wrapped with this key and algorithm")]
+    /// Keys of this kind do not work by this algorithm.
+    #[error("the algorithm is not one for keys of this kind")]
+    WrongAlgorithm,
+    /// The value was not made with this key and algorithm.
+    #[error("the value was not made with this key and algorithm")]
     NotAuthentic,
+    /// The key to import is incomplete, or its parts do not belong together.
+    #[error("the key to import is incomplete, or its parts do not belong together")]
+    NotAKey,
+    /// The backup was not made by this installation in this subscription, or was altered.
+    #[error("the backup was not made in this subscription by this installation, or was altered")]
+    ForeignBackup,
+    /// Keys here never leave in the clear, and therefore are not released either.
+    #[error("operation release is not allowed: no key of this vault is exportable")]
+    NotExportable,
     /// The private key on disk does not open or does not fit: the storage was altered or the root key is another.
     #[error("the stored private key cannot be used")]
     Unusable,
@@ -63,7 +78,9 @@ impl From<KeyFault> for VaultFault {
     fn from(fault: KeyFault) -> Self {
         match fault {
             KeyFault::WrongLength => Self::WrongLength,
+            KeyFault::WrongAlgorithm => Self::WrongAlgorithm,
             KeyFault::NotAuthentic => Self::NotAuthentic,
+            KeyFault::NotAKey => Self::NotAKey,
             KeyFault::Unusable => Self::Unusable,
             KeyFault::Library => Self::Library,
         }

@@ -2,55 +2,9 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
-use aws_lc_rs::rsa::{
-    KeyPair, KeySize, OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepAlgorithm, OaepPrivateDecryptingKey,
-    OaepPublicEncryptingKey, PrivateDecryptingKey,
-};
-use aws_lc_rs::signature::KeyPair as _;
-use strongroom_seal::WrapAlgorithm;
 use zeroize::Zeroizing;
 
-/// A kind of key that can be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeySpec {
-    /// RSA with 2048 bits.
-    Rsa2048,
-    /// RSA with 3072 bits.
-    Rsa3072,
-    /// RSA with 4096 bits.
-    Rsa4096,
-}
-
-impl KeySpec {
-    /// The modulus' size.
-    pub const fn bits(self) -> u32 {
-        match self {
-            Self::Rsa2048 => 2048,
-            Self::Rsa3072 => 3072,
-            Self::Rsa4096 => 4096,
-        }
-    }
-
-    /// The spec with this many bits, if there is one.
-    pub const fn from_bits(bits: u32) -> Option<Self> {
-        match bits {
-            2048 => Some(Self::Rsa2048),
-            3072 => Some(Self::Rsa3072),
-            4096 => Some(Self::Rsa4096),
-            _ => None,
-        }
-    }
-}
-
-/// The public half of an RSA key: big-endian, without leading zeros.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublicHalf {
-    /// The modulus.
-    pub modulus: Vec<u8>,
-    /// The public exponent.
-    pub exponent: Vec<u8>,
-}
+use crate::engine::kinds::{EncryptionAlgorithm, KeySpec, PublicHalf, SignatureAlgorithm};
 
 /// A key operation did not yield a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -58,9 +12,16 @@ pub enum KeyFault {
     /// The input has a length that this key and algorithm cannot take. The caller's mistake.
     #[error("the value has the wrong length for this key and algorithm")]
     WrongLength,
-    /// The value was not wrapped with this key and algorithm, or was altered. The caller's mistake.
-    #[error("the value was not wrapped with this key and algorithm")]
+    /// Keys of this kind do not work by this algorithm. The caller's mistake.
+    #[error("the algorithm is not one for keys of this kind")]
+    WrongAlgorithm,
+    /// The value was not made with this key and algorithm, or was altered. The caller's mistake. Nothing more is told, whatever
+    /// the reason: a caller who could tell bad paddings apart could decrypt by asking.
+    #[error("the value was not made with this key and algorithm")]
     NotAuthentic,
+    /// The key to import is incomplete, or its parts do not belong together. The caller's mistake.
+    #[error("the key is incomplete, or its parts do not belong together")]
+    NotAKey,
     /// The stored private key cannot be read, or is not the one that belongs to the public half on record.
     #[error("the stored private key cannot be used")]
     Unusable,
@@ -69,151 +30,75 @@ pub enum KeyFault {
     Library,
 }
 
-/// Makes private keys and brings stored ones back to use.
+/// A private key as it is brought in: big-endian numbers.
+pub enum ForeignKey {
+    /// An RSA key with all its parts.
+    Rsa(Box<ForeignRsa>),
+    /// A key on a curve.
+    Ec {
+        /// The curve.
+        spec: KeySpec,
+        /// The private number.
+        d: Zeroizing<Vec<u8>>,
+        /// The point's first coordinate.
+        x: Vec<u8>,
+        /// The point's second coordinate.
+        y: Vec<u8>,
+    },
+}
+
+/// The parts of an RSA key, by their names in JWK.
+pub struct ForeignRsa {
+    /// The modulus.
+    pub n: Vec<u8>,
+    /// The public exponent.
+    pub e: Vec<u8>,
+    /// The private exponent.
+    pub d: Zeroizing<Vec<u8>>,
+    /// The first prime.
+    pub p: Zeroizing<Vec<u8>>,
+    /// The second prime.
+    pub q: Zeroizing<Vec<u8>>,
+    /// The private exponent modulo the first prime less one.
+    pub dp: Zeroizing<Vec<u8>>,
+    /// The private exponent modulo the second prime less one.
+    pub dq: Zeroizing<Vec<u8>>,
+    /// The inverse of the second prime modulo the first.
+    pub qi: Zeroizing<Vec<u8>>,
+}
+
+/// A private key as the database keeps it once it is sealed, and what is public of it.
+pub(crate) struct Made {
+    pub(crate) spec: KeySpec,
+    pub(crate) private: Zeroizing<Vec<u8>>,
+    pub(crate) public: PublicHalf,
+}
+
+/// Makes private keys, takes foreign ones in, and brings stored ones back to use.
 pub(crate) trait KeyBackend: Send + Sync + 'static {
-    /// Makes a key. What it returns is what the database keeps, sealed.
-    fn generate(&self, spec: KeySpec) -> Result<(Zeroizing<Vec<u8>>, PublicHalf), KeyFault>;
-    /// Brings a kept key back to use; it must belong to `public`.
-    fn load(&self, kept: &[u8], public: &PublicHalf) -> Result<Arc<dyn PrivateKey>, KeyFault>;
+    /// Makes a key.
+    fn generate(&self, spec: KeySpec) -> Result<Made, KeyFault>;
+    /// Takes in a key that was made elsewhere, once its parts were found to belong together.
+    fn import(&self, key: &ForeignKey) -> Result<Made, KeyFault>;
+    /// Brings a kept key back to use; it must be of this kind and belong to `public`.
+    fn load(&self, spec: KeySpec, kept: &[u8], public: &PublicHalf) -> Result<Arc<dyn PrivateKey>, KeyFault>;
 }
 
-/// A private key ready for use. It blocks while it computes.
+/// A private key ready for use. It blocks while it computes. Wrapping is encrypting, as far as the key is concerned.
 pub(crate) trait PrivateKey: Send + Sync + 'static {
-    fn wrap(&self, algorithm: WrapAlgorithm, plain: &[u8]) -> Result<Vec<u8>, KeyFault>;
-    fn unwrap(&self, algorithm: WrapAlgorithm, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyFault>;
-}
-
-/// Keys held by AWS-LC in this process' memory.
-pub(crate) struct SoftwareKeys;
-
-impl KeyBackend for SoftwareKeys {
-    fn generate(&self, spec: KeySpec) -> Result<(Zeroizing<Vec<u8>>, PublicHalf), KeyFault> {
-        let size = match spec {
-            KeySpec::Rsa2048 => KeySize::Rsa2048,
-            KeySpec::Rsa3072 => KeySize::Rsa3072,
-            KeySpec::Rsa4096 => KeySize::Rsa4096,
-        };
-        let key = PrivateDecryptingKey::generate(size).map_err(|_| KeyFault::Library)?;
-        // AWS-LC wipes this buffer when it is dropped.
-        let document: Pkcs8V1Der<'static> = key.as_der().map_err(|_| KeyFault::Library)?;
-        let public = public_half(document.as_ref())?;
-        Ok((Zeroizing::new(document.as_ref().to_vec()), public))
-    }
-
-    fn load(&self, kept: &[u8], public: &PublicHalf) -> Result<Arc<dyn PrivateKey>, KeyFault> {
-        if public_half(kept)? != *public {
-            return Err(KeyFault::Unusable);
-        }
-        let private = PrivateDecryptingKey::from_pkcs8(kept).map_err(|_| KeyFault::Unusable)?;
-        let public = OaepPublicEncryptingKey::new(private.public_key()).map_err(|_| KeyFault::Unusable)?;
-        let private = OaepPrivateDecryptingKey::new(private).map_err(|_| KeyFault::Unusable)?;
-        Ok(Arc::new(RsaKey { private, public }))
-    }
-}
-
-struct RsaKey {
-    private: OaepPrivateDecryptingKey,
-    public: OaepPublicEncryptingKey,
-}
-
-impl PrivateKey for RsaKey {
-    fn wrap(&self, algorithm: WrapAlgorithm, plain: &[u8]) -> Result<Vec<u8>, KeyFault> {
-        let padding = padding(algorithm);
-        if plain.is_empty() || plain.len() > self.public.max_plaintext_size(padding) {
-            return Err(KeyFault::WrongLength);
-        }
-        let mut wrapped = vec![0; self.public.ciphertext_size()];
-        let written = self
-            .public
-            .encrypt(padding, plain, &mut wrapped, None)
-            .map_err(|_| KeyFault::Library)?
-            .len();
-        wrapped.truncate(written);
-        Ok(wrapped)
-    }
-
-    fn unwrap(&self, algorithm: WrapAlgorithm, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
-        if wrapped.len() != self.private.key_size_bytes() {
-            return Err(KeyFault::WrongLength);
-        }
-        let mut plain = Zeroizing::new(vec![0; self.private.min_output_size()]);
-        let written = self
-            .private
-            .decrypt(padding(algorithm), wrapped, &mut plain, None)
-            .map_err(|_| KeyFault::NotAuthentic)?
-            .len();
-        plain.truncate(written);
-        Ok(plain)
-    }
-}
-
-const fn padding(algorithm: WrapAlgorithm) -> &'static OaepAlgorithm {
-    match algorithm {
-        WrapAlgorithm::RsaOaep256 => &OAEP_SHA256_MGF1SHA256,
-        WrapAlgorithm::RsaOaep => &OAEP_SHA1_MGF1SHA1,
-    }
-}
-
-fn public_half(document: &[u8]) -> Result<PublicHalf, KeyFault> {
-    let pair = KeyPair::from_pkcs8(document).map_err(|_| KeyFault::Unusable)?;
-    let public = pair.public_key();
-    Ok(PublicHalf {
-        modulus: public.modulus().big_endian_without_leading_zero().to_vec(),
-        exponent: public.exponent().big_endian_without_leading_zero().to_vec(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_wrapped_unwraps_with_the_same_algorithm_and_key_only() {
-        let (kept, public) = SoftwareKeys.generate(KeySpec::Rsa2048).unwrap();
-        let key = SoftwareKeys.load(&kept, &public).unwrap();
-        for algorithm in [WrapAlgorithm::RsaOaep256, WrapAlgorithm::RsaOaep] {
-            let wrapped = key.wrap(algorithm, &[9; 32]).unwrap();
-            assert_eq!(wrapped.len(), 256);
-            assert_eq!(*key.unwrap(algorithm, &wrapped).unwrap(), vec![9; 32]);
-        }
-        let wrapped = key.wrap(WrapAlgorithm::RsaOaep, &[9; 32]).unwrap();
-        assert_eq!(
-            key.unwrap(WrapAlgorithm::RsaOaep256, &wrapped),
-            Err(KeyFault::NotAuthentic)
-        );
-    }
-
-    #[test]
-    fn lengths_that_cannot_be_are_the_callers_mistake() {
-        let (kept, public) = SoftwareKeys.generate(KeySpec::Rsa2048).unwrap();
-        let key = SoftwareKeys.load(&kept, &public).unwrap();
-        assert_eq!(key.wrap(WrapAlgorithm::RsaOaep256, &[0; 190]).map(|_| ()), Ok(()));
-        assert_eq!(
-            key.wrap(WrapAlgorithm::RsaOaep256, &[0; 191]),
-            Err(KeyFault::WrongLength)
-        );
-        assert_eq!(
-            key.wrap(WrapAlgorithm::RsaOaep256, &[]),
-            Err(KeyFault::WrongLength)
-        );
-        assert_eq!(
-            key.unwrap(WrapAlgorithm::RsaOaep256, &[1; 255]),
-            Err(KeyFault::WrongLength)
-        );
-        assert_eq!(
-            key.unwrap(WrapAlgorithm::RsaOaep256, &[1; 256]),
-            Err(KeyFault::NotAuthentic)
-        );
-    }
-
-    #[test]
-    fn a_private_key_under_anothers_public_half_is_not_used() {
-        let (kept, public) = SoftwareKeys.generate(KeySpec::Rsa2048).unwrap();
-        let mut other = public;
-        other.modulus[10] ^= 1;
-        assert!(matches!(
-            SoftwareKeys.load(&kept, &other),
-            Err(KeyFault::Unusable)
-        ));
-    }
+    fn encrypt(&self, algorithm: EncryptionAlgorithm, plain: &[u8]) -> Result<Vec<u8>, KeyFault>;
+    fn decrypt(
+        &self,
+        algorithm: EncryptionAlgorithm,
+        encrypted: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, KeyFault>;
+    /// Signs a digest of the algorithm's hash. Signatures on curves are the two numbers, each as long as the curve's size.
+    fn sign(&self, algorithm: SignatureAlgorithm, digest: &[u8]) -> Result<Vec<u8>, KeyFault>;
+    /// Whether the signature is one of this digest by this key.
+    fn verify(
+        &self,
+        algorithm: SignatureAlgorithm,
+        digest: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, KeyFault>;
 }

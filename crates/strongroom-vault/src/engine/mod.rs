@@ -2,13 +2,19 @@
 
 pub(crate) mod fault;
 pub(crate) mod keys;
+pub(crate) mod kinds;
+pub(crate) mod maintenance;
+pub(crate) mod period;
+pub(crate) mod policy;
 pub(crate) mod root_key;
 pub(crate) mod settings;
 
+mod backup;
 mod changes;
 mod database;
 mod rows;
 mod safe;
+mod software;
 #[cfg(test)]
 mod tests;
 pub(crate) mod uses;
@@ -20,14 +26,15 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use strongroom_seal::Clock;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 
 use crate::engine::database::{Database, FORMAT, RootRow};
 use crate::engine::fault::VaultFault;
-use crate::engine::keys::{KeyBackend, SoftwareKeys};
+use crate::engine::keys::KeyBackend;
 use crate::engine::root_key::{RootKey, RootKeyError};
 use crate::engine::safe::Safe;
 use crate::engine::settings::{DeletedKey, KeyChanged, KeyVersion, Page, PageStart, VaultSettings};
+use crate::engine::software::SoftwareKeys;
 use crate::limits::{CHANGE_QUEUE, CONCURRENT_GENERATIONS, CONCURRENT_OPERATIONS, SOFT_DELETE_DAYS};
 
 /// The engine: every vault in one folder. Clones share it.
@@ -44,6 +51,8 @@ pub(crate) struct Inner {
     backend: Box<dyn KeyBackend>,
     clock: Arc<dyn Clock>,
     changes: broadcast::Sender<KeyChanged>,
+    /// Wakes maintenance: something may be due sooner than it thinks.
+    stirred: Notify,
     /// All vaults by lower-case name: they are few, never change, and every request asks for one.
     vaults: RwLock<HashMap<String, VaultSettings>>,
     /// Held as long as the engine lives: one engine per folder.
@@ -101,6 +110,7 @@ impl VaultEngine {
             backend: Box::new(SoftwareKeys),
             clock,
             changes,
+            stirred: Notify::new(),
             vaults: RwLock::new(vaults),
             _lock: lock,
         };
@@ -117,12 +127,6 @@ impl VaultEngine {
     /// Every change to a key from now on. A hint to ask again, not an answer.
     pub fn subscribe(&self) -> broadcast::Receiver<KeyChanged> {
         self.inner.changes.subscribe()
-    }
-
-    /// Destroys deleted keys whose time has come, and what is left of them in the log. To be called now and then; how many
-    /// keys there were is answered.
-    pub async fn maintain(&self) -> Result<usize, VaultFault> {
-        self.work(Inner::sweep).await
     }
 
     /// Makes a vault.
@@ -300,11 +304,12 @@ impl Inner {
         };
         // Nobody listening is no error.
         let _ = self.changes.send(change);
+        self.stirred.notify_one();
     }
 }
 
 /// Which key is meant.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct KeyPath {
     vault: String,
     name: String,

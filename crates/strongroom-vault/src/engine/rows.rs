@@ -4,7 +4,8 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
 use crate::engine::fault::VaultFault;
-use crate::engine::keys::{KeySpec, PublicHalf};
+use crate::engine::kinds::{KeySpec, PublicHalf};
+use crate::engine::policy::{RotationPolicy, StoredPolicy, Told};
 use crate::engine::settings::{DeletedKey, KeyOperation, KeyVersion, Page, PageStart, Tags, VaultSettings};
 
 /// A key, deleted or not.
@@ -47,7 +48,7 @@ pub(crate) struct Kept {
     pub(crate) sealed: Vec<u8>,
 }
 
-const VERSION_COLUMNS: &str = "k.name, v.version, v.bits, v.modulus, v.exponent, v.enabled, v.not_before, v.expires, \
+const VERSION_COLUMNS: &str = "k.name, v.version, v.spec, v.modulus_or_x, v.exponent_or_y, v.enabled, v.not_before, v.expires, \
      v.created, v.updated, v.operations, v.tags, v.id";
 
 pub(crate) fn vault(connection: &Connection, name: &str) -> Result<VaultSettings, VaultFault> {
@@ -166,18 +167,16 @@ pub(crate) fn version(
 }
 
 fn version_row(row: &Row<'_>) -> rusqlite::Result<KeyVersion> {
-    let bits: u32 = row.get(2)?;
+    let spec: String = row.get(2)?;
     let operations: String = row.get(10)?;
     let tags: String = row.get(11)?;
     let unreadable = |column| rusqlite::Error::InvalidColumnType(column, String::new(), Type::Text);
+    let spec = KeySpec::from_name(&spec).ok_or_else(|| unreadable(2))?;
     Ok(KeyVersion {
         name: row.get(0)?,
         version: row.get(1)?,
-        spec: KeySpec::from_bits(bits).ok_or_else(|| unreadable(2))?,
-        public: PublicHalf {
-            modulus: row.get(3)?,
-            exponent: row.get(4)?,
-        },
+        spec,
+        public: PublicHalf::of(spec, row.get(3)?, row.get(4)?),
         enabled: row.get(5)?,
         not_before: time(row, 6)?,
         expires: time(row, 7)?,
@@ -209,16 +208,19 @@ pub(crate) fn insert_version(
     key: i64,
     made: &KeyVersion,
     kept: &Kept,
+    told_rotation: bool,
 ) -> Result<(), VaultFault> {
+    let (first, second) = made.public.numbers();
     transaction.execute(
-        "INSERT INTO versions (key, version, bits, modulus, exponent, enabled, not_before, expires, created, updated, \
-         operations, tags, wrapped, sealed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        "INSERT INTO versions (key, version, spec, modulus_or_x, exponent_or_y, enabled, not_before, expires, created, \
+         updated, operations, tags, wrapped, sealed, told_rotation) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         (
             key,
             &made.version,
-            made.spec.bits(),
-            &made.public.modulus,
-            &made.public.exponent,
+            made.spec.name(),
+            first,
+            second,
             made.enabled,
             made.not_before.map(Seconds),
             made.expires.map(Seconds),
@@ -228,6 +230,7 @@ pub(crate) fn insert_version(
             tags_text(&made.tags)?,
             &kept.wrapped,
             &kept.sealed,
+            told_rotation,
         ),
     )?;
     Ok(())
@@ -265,6 +268,145 @@ fn operations_text(operations: &[KeyOperation]) -> String {
 
 fn tags_text(tags: &Tags) -> Result<String, VaultFault> {
     serde_json::to_string(tags).map_err(|_| VaultFault::BadParameter("the tags cannot be stored"))
+}
+
+/// A version as backups hold it.
+pub(crate) struct WholeVersion {
+    pub(crate) version: KeyVersion,
+    pub(crate) kept: Kept,
+    pub(crate) told: Told,
+}
+
+/// Up to `limit` versions of a key with all that is kept of them, oldest first.
+pub(crate) fn whole_versions(
+    connection: &Connection,
+    key: i64,
+    limit: u32,
+) -> Result<Vec<WholeVersion>, VaultFault> {
+    let sql = format!(
+        "SELECT {VERSION_COLUMNS}, v.wrapped, v.sealed, v.told_near, v.told_expired \
+         FROM versions v JOIN keys k ON k.id = v.key WHERE v.key = ?1 ORDER BY v.id LIMIT ?2"
+    );
+    let whole = |row: &Row<'_>| {
+        Ok(WholeVersion {
+            version: version_row(row)?,
+            kept: Kept {
+                wrapped: row.get(13)?,
+                sealed: row.get(14)?,
+            },
+            told: Told {
+                near: time(row, 15)?,
+                expired: time(row, 16)?,
+            },
+        })
+    };
+    let rows = connection
+        .prepare_cached(&sql)?
+        .query_map((key, limit), whole)?
+        .collect::<Result<_, _>>()?;
+    Ok(rows)
+}
+
+/// A key's rotation policy.
+pub(crate) fn policy(connection: &Connection, key: i64) -> Result<RotationPolicy, VaultFault> {
+    let stored: Option<String> = connection
+        .prepare_cached("SELECT policy FROM keys WHERE id = ?1")?
+        .query_row([key], |row| row.get(0))?;
+    match stored {
+        None => Ok(RotationPolicy::unset()),
+        Some(stored) => serde_json::from_str::<StoredPolicy>(&stored)
+            .ok()
+            .and_then(|stored| stored.policy())
+            .ok_or_else(|| VaultFault::Database("a rotation policy cannot be read".to_owned())),
+    }
+}
+
+pub(crate) fn set_policy(
+    transaction: &Transaction<'_>,
+    key: i64,
+    policy: &RotationPolicy,
+) -> Result<(), VaultFault> {
+    let stored = StoredPolicy::of(policy)
+        .map(|stored| serde_json::to_string(&stored))
+        .transpose()
+        .map_err(|_| VaultFault::BadParameter("the policy cannot be stored"))?;
+    transaction.execute("UPDATE keys SET policy = ?2 WHERE id = ?1", (key, stored))?;
+    Ok(())
+}
+
+/// For which expiry notices of this version were given.
+pub(crate) fn told(connection: &Connection, version: i64) -> Result<Told, VaultFault> {
+    let told = connection
+        .prepare_cached("SELECT told_near, told_expired FROM versions WHERE id = ?1")?
+        .query_row([version], |row| {
+            Ok(Told {
+                near: time(row, 0)?,
+                expired: time(row, 1)?,
+            })
+        })?;
+    Ok(told)
+}
+
+pub(crate) fn set_told(transaction: &Transaction<'_>, version: i64, told: Told) -> Result<(), VaultFault> {
+    transaction.execute(
+        "UPDATE versions SET told_near = ?2, told_expired = ?3 WHERE id = ?1",
+        (version, told.near.map(Seconds), told.expired.map(Seconds)),
+    )?;
+    Ok(())
+}
+
+/// When maintenance is to look at a key again.
+pub(crate) fn set_due(transaction: &Transaction<'_>, key: i64, due: Option<u64>) -> Result<(), VaultFault> {
+    transaction.execute("UPDATE keys SET due = ?2 WHERE id = ?1", (key, due.map(Seconds)))?;
+    Ok(())
+}
+
+/// Up to `limit` keys that are due, by vault and name, those first that waited longest.
+pub(crate) fn due_keys(
+    connection: &Connection,
+    now: u64,
+    limit: u32,
+) -> Result<Vec<(String, String)>, VaultFault> {
+    let sql = "SELECT vault, name FROM keys WHERE due <= ?1 AND deleted IS NULL ORDER BY due LIMIT ?2";
+    let rows = connection
+        .prepare_cached(sql)?
+        .query_map((Seconds(now), limit), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(rows)
+}
+
+/// When the first key is due, and when the first deleted one is to be destroyed.
+pub(crate) fn next_due(connection: &Connection) -> Result<(Option<u64>, Option<u64>), VaultFault> {
+    let first = |sql| -> Result<Option<u64>, VaultFault> {
+        Ok(connection
+            .prepare_cached(sql)?
+            .query_row((), |row| time(row, 0))?)
+    };
+    Ok((
+        first("SELECT min(due) FROM keys WHERE due IS NOT NULL AND deleted IS NULL")?,
+        first("SELECT min(purge) FROM keys WHERE purge IS NOT NULL")?,
+    ))
+}
+
+/// Versions that a policy made and of which there is no record yet: vault, version and row.
+pub(crate) fn untold_rotations(
+    connection: &Connection,
+    limit: u32,
+) -> Result<Vec<(String, KeyVersion, i64)>, VaultFault> {
+    let sql = format!(
+        "SELECT {VERSION_COLUMNS}, k.vault FROM versions v JOIN keys k ON k.id = v.key \
+         WHERE v.told_rotation = 0 ORDER BY v.id LIMIT ?1"
+    );
+    let rows = connection
+        .prepare_cached(&sql)?
+        .query_map([limit], |row| Ok((row.get(13)?, version_row(row)?, row.get(12)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(rows)
+}
+
+pub(crate) fn set_rotation_told(transaction: &Transaction<'_>, version: i64) -> Result<(), VaultFault> {
+    transaction.execute("UPDATE versions SET told_rotation = 1 WHERE id = ?1", [version])?;
+    Ok(())
 }
 
 /// The latest version of each key that is not deleted, by name.

@@ -2,27 +2,45 @@
 //! a key that is derived from the root key.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use strongroom_seal::{
     AccountId, BranchKey, BranchVersion, CheckValue, Context, ObjectKey, OpenError, SealError, Secret,
     WrappedKey,
 };
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use crate::engine::KeyPath;
 use crate::engine::fault::VaultFault;
 use crate::engine::keys::PrivateKey;
 use crate::engine::rows::Kept;
+use crate::engine::settings::KeyVersion;
 use crate::limits::CACHED_KEYS;
 
-/// The kind in the sealing context of a private key.
+/// The kind in the sealing context of a private key, and of a backup.
 const KIND: &str = "vault-key";
+const BACKUP: &str = "vault-backup";
 
 pub(crate) struct Safe {
     store: AccountId,
     branch: BranchKey,
     opened: Mutex<Opened>,
+    ready: RwLock<Remembered>,
+}
+
+/// A version with its private key, ready for use.
+#[derive(Clone)]
+pub(crate) struct Ready {
+    pub(crate) key: Arc<KeyVersion>,
+    pub(crate) private: Arc<dyn PrivateKey>,
+}
+
+/// What was found for those who asked, as of one state of the database.
+#[derive(Default)]
+struct Remembered {
+    changes: u64,
+    keys: HashMap<KeyPath, Ready>,
 }
 
 #[derive(Default)]
@@ -62,6 +80,7 @@ impl Safe {
             store,
             branch,
             opened: Mutex::default(),
+            ready: RwLock::default(),
         }
     }
 
@@ -71,12 +90,69 @@ impl Safe {
 
     /// Seals a private key for the disk.
     pub(crate) fn seal(&self, key: &KeyPath, version: &str, private: &[u8]) -> Result<Kept, VaultFault> {
-        let id = context_id(key, version);
-        let context = Context::new(self.store, KIND, &id, 0).map_err(|_| VaultFault::Library)?;
+        self.seal_as(KIND, &context_id(key, version), private)
+    }
+
+    /// Opens a private key from the disk.
+    pub(crate) fn open(
+        &self,
+        key: &KeyPath,
+        version: &str,
+        kept: &Kept,
+    ) -> Result<Zeroizing<Vec<u8>>, VaultFault> {
+        self.open_as(KIND, &context_id(key, version), kept)
+    }
+
+    /// Seals a backup for vaults of this subscription in this installation.
+    pub(crate) fn seal_backup(&self, subscription: &str, backup: &[u8]) -> Result<Kept, VaultFault> {
+        self.seal_as(BACKUP, subscription, backup)
+    }
+
+    /// Opens a backup that was made for this subscription in this installation.
+    pub(crate) fn open_backup(
+        &self,
+        subscription: &str,
+        kept: &Kept,
+    ) -> Result<Zeroizing<Vec<u8>>, VaultFault> {
+        self.open_as(BACKUP, subscription, kept)
+            .map_err(|_| VaultFault::ForeignBackup)
+    }
+
+    fn seal_as(&self, kind: &str, id: &str, plain: &[u8]) -> Result<Kept, VaultFault> {
+        let context = Context::new(self.store, kind, id, 0).map_err(|_| VaultFault::Library)?;
         let object = ObjectKey::generate()?;
-        let sealed = object.seal_record(&context, private)?;
+        let sealed = object.seal_record(&context, plain)?;
         let wrapped = self.branch.wrap(&context, &object)?.as_bytes().to_vec();
         Ok(Kept { wrapped, sealed })
+    }
+
+    fn open_as(&self, kind: &str, id: &str, kept: &Kept) -> Result<Zeroizing<Vec<u8>>, VaultFault> {
+        let context = Context::new(self.store, kind, id, 0).map_err(|_| VaultFault::Unusable)?;
+        let wrapped = WrappedKey::parse(&kept.wrapped)?;
+        let object = self.branch.unwrap(&context, &wrapped)?;
+        Ok(object.open_record(&context, &kept.sealed)?)
+    }
+
+    /// What was found for this path, if nothing changed since.
+    pub(crate) fn ready(&self, key: &KeyPath, changes: u64) -> Option<Ready> {
+        let ready = self.ready.read().unwrap_or_else(PoisonError::into_inner);
+        (ready.changes == changes)
+            .then(|| ready.keys.get(key).cloned())
+            .flatten()
+    }
+
+    /// Remembers what was found for this path while the database was as of `changes`; `current` asks how it is now.
+    pub(crate) fn remember(&self, key: KeyPath, found: Ready, changes: u64, current: impl FnOnce() -> u64) {
+        let mut ready = self.ready.write().unwrap_or_else(PoisonError::into_inner);
+        // Asked under the lock: a deletion counts as a change first, and then has everything forgotten.
+        if current() != changes {
+            return;
+        }
+        if ready.changes != changes || ready.keys.len() >= CACHED_KEYS {
+            ready.keys.clear();
+            ready.changes = changes;
+        }
+        ready.keys.insert(key, found);
     }
 
     /// To be called before a row is looked up whose key is to be opened.
@@ -92,6 +168,9 @@ impl Safe {
         let mut opened = self.opened();
         opened.keys.clear();
         opened.closings += 1;
+        drop(opened);
+        let mut ready = self.ready.write().unwrap_or_else(PoisonError::into_inner);
+        ready.keys.clear();
     }
 
     fn opened(&self) -> std::sync::MutexGuard<'_, Opened> {
@@ -112,15 +191,7 @@ impl Visit<'_> {
         if let Some(opened) = self.safe.opened().keys.get(&row) {
             return Ok(Arc::clone(opened));
         }
-        let kept = kept()?;
-        let id = context_id(key, version);
-        let context = Context::new(self.safe.store, KIND, &id, 0).map_err(|_| VaultFault::Unusable)?;
-        let wrapped = WrappedKey::parse(&kept.wrapped)?;
-        let private = self
-            .safe
-            .branch
-            .unwrap(&context, &wrapped)?
-            .open_record(&context, &kept.sealed)?;
+        let private = self.safe.open(key, version, &kept()?)?;
         let loaded = load(&private)?;
         let mut opened = self.safe.opened();
         if opened.closings == self.closings {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::keys::{KeySpec, PublicHalf};
+use crate::engine::kinds::{KeySpec, PublicHalf};
 
 /// A vault, as it is fixed at creation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,14 +42,14 @@ pub enum KeyOperation {
     Sign,
     /// Verify with the public half.
     Verify,
-    /// Wrap with the public half.
+    /// Wrap another key with the public half.
     WrapKey,
-    /// Unwrap.
+    /// Unwrap another key.
     UnwrapKey,
 }
 
 impl KeyOperation {
-    /// What a key may be used for unless told otherwise.
+    /// Every use there is.
     pub const ALL: [Self; 6] = [
         Self::Encrypt,
         Self::Decrypt,
@@ -82,16 +82,16 @@ impl KeyOperation {
 /// Tags: readable by whoever may read the key.
 pub type Tags = BTreeMap<String, String>;
 
-/// A key to be made.
+/// A key to be made or brought in.
 #[derive(Debug, Clone)]
 pub struct NewKey {
-    /// Its kind and size.
+    /// Its kind.
     pub spec: KeySpec,
     /// Whether it can be used.
     pub enabled: bool,
-    /// From when it wraps, in Unix seconds.
+    /// From when it wraps, encrypts and signs, in Unix seconds.
     pub not_before: Option<u64>,
-    /// Until when it wraps, in Unix seconds.
+    /// Until when it wraps, encrypts and signs, in Unix seconds.
     pub expires: Option<u64>,
     /// What it may be used for.
     pub operations: Vec<KeyOperation>,
@@ -100,14 +100,14 @@ pub struct NewKey {
 }
 
 impl NewKey {
-    /// An enabled key for every operation, without times and tags.
+    /// An enabled key for all that its kind can do, without times and tags.
     pub fn of(spec: KeySpec) -> Self {
         Self {
             spec,
             enabled: true,
             not_before: None,
             expires: None,
-            operations: KeyOperation::ALL.to_vec(),
+            operations: spec.operations().to_vec(),
             tags: Tags::new(),
         }
     }
@@ -118,9 +118,9 @@ impl NewKey {
 pub struct KeyChange {
     /// Whether it can be used.
     pub enabled: Option<bool>,
-    /// From when it wraps.
+    /// From when it wraps, encrypts and signs.
     pub not_before: Option<u64>,
-    /// Until when it wraps.
+    /// Until when it wraps, encrypts and signs.
     pub expires: Option<u64>,
     /// What it may be used for.
     pub operations: Option<Vec<KeyOperation>>,
@@ -135,15 +135,15 @@ pub struct KeyVersion {
     pub name: String,
     /// The version: 32 hexadecimal digits.
     pub version: String,
-    /// Kind and size.
+    /// Its kind.
     pub spec: KeySpec,
-    /// Modulus and exponent.
+    /// What is public of it.
     pub public: PublicHalf,
     /// Whether it can be used.
     pub enabled: bool,
-    /// From when it wraps, in Unix seconds.
+    /// From when it wraps, encrypts and signs, in Unix seconds.
     pub not_before: Option<u64>,
-    /// Until when it wraps, in Unix seconds.
+    /// Until when it wraps, encrypts and signs, in Unix seconds.
     pub expires: Option<u64>,
     /// When it was made, in Unix seconds.
     pub created: u64,

@@ -2,6 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::engine::kinds::PublicHalf;
+use crate::engine::period::Period;
+use crate::engine::policy::{RotationPolicy, Trigger};
 use crate::engine::settings::{DeletedKey, KeyOperation, KeyVersion, VaultSettings};
 use crate::routes::body::base64url;
 
@@ -29,17 +32,24 @@ impl Bundles<'_> {
 
     fn key_members(&self, key: &KeyVersion) -> Map<String, Value> {
         let operations: Vec<&str> = key.operations.iter().copied().map(KeyOperation::name).collect();
+        let mut jwk = json!({
+            "kid": self.kid(key),
+            "kty": if key.spec.is_rsa() { "RSA" } else { "EC" },
+            "key_ops": operations,
+        });
+        match &key.public {
+            PublicHalf::Rsa { modulus, exponent } => {
+                jwk["n"] = base64url(modulus).into();
+                jwk["e"] = base64url(exponent).into();
+            }
+            PublicHalf::Ec { x, y } => {
+                jwk["crv"] = key.spec.name().into();
+                jwk["x"] = base64url(x).into();
+                jwk["y"] = base64url(y).into();
+            }
+        }
         let mut members = Map::new();
-        members.insert(
-            "key".to_owned(),
-            json!({
-                "kid": self.kid(key),
-                "kty": "RSA",
-                "key_ops": operations,
-                "n": base64url(&key.public.modulus),
-                "e": base64url(&key.public.exponent),
-            }),
-        );
+        members.insert("key".to_owned(), jwk);
         self.insert_attributes(&mut members, key);
         members
     }
@@ -75,6 +85,29 @@ impl Bundles<'_> {
         self.insert_attributes(&mut members, &deleted.latest);
         self.insert_deletion(&mut members, deleted);
         Value::Object(members)
+    }
+
+    /// A key's rotation policy.
+    pub(crate) fn policy(&self, key: &KeyVersion, policy: &RotationPolicy) -> Value {
+        let action = |name: &str, trigger: &str, period: &Period| json!({"trigger": {trigger: period.as_str()}, "action": {"type": name}});
+        let rotate = policy.rotate.as_ref().map(|trigger| match trigger {
+            Trigger::AfterCreate(period) => action("Rotate", "timeAfterCreate", period),
+            Trigger::BeforeExpiry(period) => action("Rotate", "timeBeforeExpiry", period),
+        });
+        let notify = action("Notify", "timeBeforeExpiry", &policy.notify);
+        let mut attributes = Map::new();
+        if let Some(expiry) = &policy.expiry {
+            attributes.insert("expiryTime".to_owned(), expiry.as_str().into());
+        }
+        if let Some((created, updated)) = policy.set {
+            attributes.insert("created".to_owned(), created.into());
+            attributes.insert("updated".to_owned(), updated.into());
+        }
+        json!({
+            "id": format!("{}/rotationpolicy", self.id(key)),
+            "lifetimeActions": rotate.into_iter().chain([notify]).collect::<Vec<_>>(),
+            "attributes": attributes,
+        })
     }
 
     fn insert_deletion(&self, members: &mut Map<String, Value>, deleted: &DeletedKey) {

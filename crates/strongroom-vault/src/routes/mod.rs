@@ -2,6 +2,7 @@
 
 mod body;
 mod bundle;
+mod import;
 mod page;
 mod path;
 mod perform;
@@ -29,7 +30,7 @@ use crate::access::{Access, Caller, Decision};
 use crate::audit::{AuditClaims, AuditEvent, AuditIdentity, AuditProperties, AuditSink};
 use crate::engine::VaultEngine;
 use crate::engine::settings::VaultSettings;
-use crate::limits::{BODY_WAIT, MAX_AUDIT_TEXT, MAX_BODY, REFUSAL_RECORD_WAIT};
+use crate::limits::{BODY_WAIT, MAX_AUDIT_TEXT, REFUSAL_RECORD_WAIT};
 use crate::routes::page::Query;
 use crate::routes::path::{PathFault, Target};
 use crate::routes::respond::Answer;
@@ -117,10 +118,9 @@ impl VaultRoutes {
         if self.access.may(caller, &vault.name, key, action) != Decision::Allowed {
             return Err(problem::forbidden_by_rbac(caller, vault, &target.name, action));
         }
-        let body = if target.operation.has_body() {
-            read_body(body).await?
-        } else {
-            bytes::Bytes::new()
+        let body = match target.operation.longest_body() {
+            Some(longest) => read_body(body, longest).await?,
+            None => bytes::Bytes::new(),
         };
         let (answer, kid) = self
             .perform(asked, vault, target, &body)
@@ -246,8 +246,8 @@ impl Asked {
     }
 }
 
-async fn read_body(body: Body) -> Result<bytes::Bytes, Problem> {
-    match tokio::time::timeout(BODY_WAIT, axum::body::to_bytes(body, MAX_BODY)).await {
+async fn read_body(body: Body, longest: usize) -> Result<bytes::Bytes, Problem> {
+    match tokio::time::timeout(BODY_WAIT, axum::body::to_bytes(body, longest)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(_)) => Err(problem::bad_request(
             "The request's body is too large, or did not arrive whole.",
@@ -256,14 +256,14 @@ async fn read_body(body: Body) -> Result<bytes::Bytes, Problem> {
     }
 }
 
-/// A body may hold a value to wrap; it is wiped where nobody else holds it. What the HTTP and TLS layers buffered is theirs.
+/// A body may hold a value to wrap, or a private key; it is wiped where nobody else holds it. What the HTTP and TLS layers buffered is theirs.
 fn wipe(body: bytes::Bytes) {
     if let Ok(mut body) = body.try_into_mut() {
         zeroize::Zeroize::zeroize(body.as_mut());
     }
 }
 
-fn wall_time(moment: Moment) -> String {
+pub(crate) fn wall_time(moment: Moment) -> String {
     let seconds = i64::try_from(moment.wall.as_secs()).unwrap_or(i64::MAX);
     let nanoseconds = i32::try_from(moment.wall.subsec_nanos()).unwrap_or(0);
     Timestamp::new(seconds, nanoseconds)

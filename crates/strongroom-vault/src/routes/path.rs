@@ -3,42 +3,65 @@
 use http::Method;
 
 use crate::access::KeyAction;
-use crate::limits::{MAX_KEY_NAME, MAX_KEY_VERSION};
+use crate::limits::{MAX_BODY, MAX_KEY_NAME, MAX_KEY_VERSION, MAX_RESTORE_BODY};
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
+    BackupKey,
     CreateKey,
+    Decrypt,
     DeleteKey,
+    Encrypt,
     GetDeletedKey,
     GetKey,
+    GetRotationPolicy,
+    ImportKey,
     ListDeletedKeys,
     ListKeys,
     ListVersions,
     PurgeKey,
+    Random,
     RecoverKey,
+    ReleaseKey,
+    RestoreKey,
     RotateKey,
+    SetRotationPolicy,
+    Sign,
     UnwrapKey,
     UpdateKey,
+    Verify,
     WrapKey,
 }
 
 impl Operation {
-    /// The permission it needs.
+    /// The permission it needs. Azure has one of its own for releases, which are refused here to everybody, and none for
+    /// random bytes, which tell nothing: both go with reading.
     pub(crate) const fn action(self) -> KeyAction {
         match self {
+            Self::BackupKey => KeyAction::Backup,
             Self::CreateKey => KeyAction::Create,
+            Self::Decrypt => KeyAction::Decrypt,
             Self::DeleteKey => KeyAction::Delete,
+            Self::Encrypt => KeyAction::Encrypt,
             Self::GetDeletedKey
             | Self::GetKey
             | Self::ListDeletedKeys
             | Self::ListKeys
-            | Self::ListVersions => KeyAction::Read,
+            | Self::ListVersions
+            | Self::Random
+            | Self::ReleaseKey => KeyAction::Read,
+            Self::GetRotationPolicy => KeyAction::ReadRotationPolicy,
+            Self::ImportKey => KeyAction::Import,
             Self::PurgeKey => KeyAction::Purge,
             Self::RecoverKey => KeyAction::Recover,
+            Self::RestoreKey => KeyAction::Restore,
             Self::RotateKey => KeyAction::Rotate,
+            Self::SetRotationPolicy => KeyAction::WriteRotationPolicy,
+            Self::Sign => KeyAction::Sign,
             Self::UnwrapKey => KeyAction::Unwrap,
             Self::UpdateKey => KeyAction::Update,
+            Self::Verify => KeyAction::Verify,
             Self::WrapKey => KeyAction::Wrap,
         }
     }
@@ -46,32 +69,65 @@ impl Operation {
     /// Its name in the audit log.
     pub(crate) const fn audit_name(self) -> &'static str {
         match self {
+            Self::BackupKey => "KeyBackup",
             Self::CreateKey => "KeyCreate",
+            Self::Decrypt => "KeyDecrypt",
             Self::DeleteKey => "KeyDelete",
+            Self::Encrypt => "KeyEncrypt",
             Self::GetDeletedKey => "KeyGetDeleted",
             Self::GetKey => "KeyGet",
+            Self::GetRotationPolicy => "KeyRotationPolicyGet",
+            Self::ImportKey => "KeyImport",
             Self::ListDeletedKeys => "KeyListDeleted",
             Self::ListKeys => "KeyList",
             Self::ListVersions => "KeyListVersions",
             Self::PurgeKey => "KeyPurge",
+            Self::Random => "RandomBytesGet",
             Self::RecoverKey => "KeyRecover",
+            Self::ReleaseKey => "KeyRelease",
+            Self::RestoreKey => "KeyRestore",
             Self::RotateKey => "KeyRotate",
+            Self::SetRotationPolicy => "KeyRotationPolicySet",
+            Self::Sign => "KeySign",
             Self::UnwrapKey => "KeyUnwrap",
             Self::UpdateKey => "KeyUpdate",
+            Self::Verify => "KeyVerify",
             Self::WrapKey => "KeyWrap",
         }
     }
 
-    /// Whether its request has a body.
-    pub(crate) const fn has_body(self) -> bool {
-        matches!(
-            self,
-            Self::CreateKey | Self::UnwrapKey | Self::UpdateKey | Self::WrapKey
-        )
+    /// How much of a body it takes; `None` if its requests have none, or none that is read.
+    pub(crate) const fn longest_body(self) -> Option<usize> {
+        match self {
+            Self::RestoreKey => Some(MAX_RESTORE_BODY),
+            Self::CreateKey
+            | Self::Decrypt
+            | Self::Encrypt
+            | Self::ImportKey
+            | Self::Random
+            | Self::SetRotationPolicy
+            | Self::Sign
+            | Self::UnwrapKey
+            | Self::UpdateKey
+            | Self::Verify
+            | Self::WrapKey => Some(MAX_BODY),
+            Self::BackupKey
+            | Self::DeleteKey
+            | Self::GetDeletedKey
+            | Self::GetKey
+            | Self::GetRotationPolicy
+            | Self::ListDeletedKeys
+            | Self::ListKeys
+            | Self::ListVersions
+            | Self::PurgeKey
+            | Self::RecoverKey
+            | Self::ReleaseKey
+            | Self::RotateKey => None,
+        }
     }
 }
 
-/// An operation with the key it is about; `name` is empty for lists, an empty version in the path means the latest.
+/// An operation with the key it is about; `name` is empty where no one key is meant, an empty version in the path means the latest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) operation: Operation,
@@ -101,6 +157,11 @@ impl Target {
             below_keys(method, rest)
         } else if collection.eq_ignore_ascii_case("deletedkeys") {
             below_deleted(method, rest)
+        } else if collection.eq_ignore_ascii_case("rng") && rest.is_empty() {
+            match *method {
+                Method::POST => Ok(Self::all(Operation::Random)),
+                _ => Err(PathFault::Method),
+            }
         } else {
             Err(PathFault::Unknown)
         }
@@ -139,6 +200,16 @@ fn below_keys(method: &Method, rest: &[&str]) -> Result<Target, PathFault> {
         (&Method::GET, [name, verb]) if verb.eq_ignore_ascii_case("versions") => {
             Target::of(Operation::ListVersions, name, None)
         }
+        (&Method::GET, [name, verb]) if verb.eq_ignore_ascii_case("rotationpolicy") => {
+            Target::of(Operation::GetRotationPolicy, name, None)
+        }
+        (&Method::PUT, [name, verb]) if verb.eq_ignore_ascii_case("rotationpolicy") => {
+            Target::of(Operation::SetRotationPolicy, name, None)
+        }
+        (&Method::PUT, [name]) => Target::of(Operation::ImportKey, name, None),
+        (&Method::POST, [verb]) if verb.eq_ignore_ascii_case("restore") => {
+            Ok(Target::all(Operation::RestoreKey))
+        }
         (&Method::GET, [name]) => Target::of(Operation::GetKey, name, None),
         (&Method::GET, [name, version]) => Target::of(Operation::GetKey, name, Some(version)),
         (&Method::PATCH, [name]) => Target::of(Operation::UpdateKey, name, None),
@@ -154,10 +225,16 @@ fn below_keys(method: &Method, rest: &[&str]) -> Result<Target, PathFault> {
 /// Operations are written in lower case by some clients and in mixed case by others.
 fn posted(name: &str, version: Option<&str>, verb: &str) -> Result<Target, PathFault> {
     let operation = match (verb.to_ascii_lowercase().as_str(), version) {
+        ("backup", None) => Operation::BackupKey,
         ("create", None) => Operation::CreateKey,
+        ("decrypt", _) => Operation::Decrypt,
+        ("encrypt", _) => Operation::Encrypt,
+        ("release", _) => Operation::ReleaseKey,
         ("rotate", None) => Operation::RotateKey,
-        ("wrapkey", _) => Operation::WrapKey,
+        ("sign", _) => Operation::Sign,
         ("unwrapkey", _) => Operation::UnwrapKey,
+        ("verify", _) => Operation::Verify,
+        ("wrapkey", _) => Operation::WrapKey,
         _ => return Err(PathFault::Unknown),
     };
     Target::of(operation, name, version)
@@ -221,6 +298,33 @@ mod tests {
                 key(Operation::UnwrapKey, "ab12"),
             ),
             (Method::POST, "/keys/N//UNWRAPKEY", key(Operation::UnwrapKey, "")),
+            (Method::POST, "/keys/N/encrypt", key(Operation::Encrypt, "")),
+            (
+                Method::POST,
+                "/keys/N/ab12/decrypt",
+                key(Operation::Decrypt, "ab12"),
+            ),
+            (Method::POST, "/keys/N/ab12/sign", key(Operation::Sign, "ab12")),
+            (
+                Method::POST,
+                "/keys/N/ab12/verify",
+                key(Operation::Verify, "ab12"),
+            ),
+            (Method::POST, "/keys/N//release", key(Operation::ReleaseKey, "")),
+            (Method::PUT, "/keys/N", key(Operation::ImportKey, "")),
+            (Method::POST, "/keys/N/backup", key(Operation::BackupKey, "")),
+            (Method::POST, "/keys/restore", all(Operation::RestoreKey)),
+            (
+                Method::GET,
+                "//keys/N/rotationpolicy",
+                key(Operation::GetRotationPolicy, ""),
+            ),
+            (
+                Method::PUT,
+                "/keys/N/rotationPolicy",
+                key(Operation::SetRotationPolicy, ""),
+            ),
+            (Method::POST, "/rng", all(Operation::Random)),
             (Method::DELETE, "/keys/N", key(Operation::DeleteKey, "")),
             (Method::GET, "/deletedkeys", all(Operation::ListDeletedKeys)),
             (Method::GET, "/deletedkeys/N", key(Operation::GetDeletedKey, "")),
@@ -243,7 +347,11 @@ mod tests {
             (Method::POST, "/keys/N/sing", PathFault::Unknown),
             (Method::POST, "/keys/N/ab12/create", PathFault::Unknown),
             (Method::GET, "/keys/N/ab12/x/y", PathFault::Unknown),
-            (Method::PUT, "/keys/N", PathFault::Method),
+            (Method::PUT, "/keys/N/ab12", PathFault::Method),
+            (Method::POST, "/keys/N", PathFault::Method),
+            (Method::GET, "/rng", PathFault::Method),
+            (Method::POST, "/rng/x", PathFault::Unknown),
+            (Method::POST, "/keys/N/ab12/backup", PathFault::Unknown),
             (Method::DELETE, "/keys/N/ab12", PathFault::Method),
             (Method::POST, "/deletedkeys/N", PathFault::Method),
             (Method::GET, "/keys//ab12", PathFault::Name),

@@ -5,8 +5,10 @@ use zeroize::Zeroizing;
 
 use crate::engine::fault::VaultFault;
 use crate::engine::settings::{KeyVersion, Page, VaultSettings};
+use crate::engine::uses::Using;
 use crate::routes::body::{self, base64url};
 use crate::routes::bundle::Bundles;
+use crate::routes::import;
 use crate::routes::path::{Operation, Target};
 use crate::routes::respond::Answer;
 use crate::routes::{Asked, VaultRoutes};
@@ -31,27 +33,31 @@ impl VaultRoutes {
         let one = |key: KeyVersion| Ok((Answer::Json(bundles.key(&key)), Some(bundles.kid(&key))));
         match target.operation {
             Operation::CreateKey => one(engine.create_key(&vault.name, name, body::create(body)?).await?),
+            Operation::ImportKey => {
+                let (new, foreign) = import::import(body)?;
+                one(engine.import_key(&vault.name, name, new, foreign).await?)
+            }
             Operation::GetKey => one(engine.key(&vault.name, name, version).await?),
             Operation::RotateKey => one(engine.rotate_key(&vault.name, name).await?),
             Operation::UpdateKey => one(engine
                 .update_key(&vault.name, name, version, body::update(body)?)
                 .await?),
             Operation::RecoverKey => one(engine.recover_key(&vault.name, name).await?),
-            Operation::WrapKey => self.wrap(&bundles, target, body).await,
-            Operation::UnwrapKey => self.unwrap(&bundles, target, body).await,
-            Operation::DeleteKey => {
-                let deleted = engine.delete_key(&vault.name, name).await?;
+            Operation::BackupKey => {
+                let (key, backup) = engine.backup_key(&vault.name, name).await?;
                 Ok((
-                    Answer::Json(bundles.deleted(&deleted)),
-                    Some(bundles.kid(&deleted.latest)),
+                    Answer::Json(json!({"value": base64url(&backup)})),
+                    Some(bundles.kid(&key)),
                 ))
             }
-            Operation::GetDeletedKey => {
-                let deleted = engine.deleted_key(&vault.name, name).await?;
-                Ok((
-                    Answer::Json(bundles.deleted(&deleted)),
-                    Some(bundles.kid(&deleted.latest)),
-                ))
+            Operation::RestoreKey => one(engine.restore_key(&vault.name, body::backup(body)?).await?),
+            Operation::DeleteKey | Operation::GetDeletedKey => {
+                let deleted = match target.operation {
+                    Operation::DeleteKey => engine.delete_key(&vault.name, name).await?,
+                    _ => engine.deleted_key(&vault.name, name).await?,
+                };
+                let kid = bundles.kid(&deleted.latest);
+                Ok((Answer::Json(bundles.deleted(&deleted)), Some(kid)))
             }
             Operation::PurgeKey => {
                 engine.purge_key(&vault.name, name).await?;
@@ -60,16 +66,34 @@ impl VaultRoutes {
             Operation::ListKeys | Operation::ListVersions | Operation::ListDeletedKeys => {
                 Ok((Answer::Json(self.list(asked, &bundles, target).await?), None))
             }
+            Operation::GetRotationPolicy | Operation::SetRotationPolicy => {
+                let (key, policy) = match target.operation {
+                    Operation::SetRotationPolicy => {
+                        let policy = body::policy(body)?;
+                        engine.set_rotation_policy(&vault.name, name, policy).await?
+                    }
+                    _ => engine.rotation_policy(&vault.name, name).await?,
+                };
+                Ok((Answer::Json(bundles.policy(&key, &policy)), None))
+            }
+            Operation::Random => {
+                let bytes = engine.random(body::random(body)?)?;
+                Ok((Answer::Secret(secret_value(None, &bytes)), None))
+            }
+            Operation::ReleaseKey => Err(VaultFault::NotExportable),
+            Operation::Sign | Operation::Verify => self.sign_or_verify(&bundles, target, body).await,
+            Operation::Encrypt | Operation::WrapKey => self.encrypt(&bundles, target, body).await,
+            Operation::Decrypt | Operation::UnwrapKey => self.decrypt(&bundles, target, body).await,
         }
     }
 
-    async fn wrap(&self, bundles: &Bundles<'_>, target: &Target, body: &[u8]) -> Performed {
+    async fn encrypt(&self, bundles: &Bundles<'_>, target: &Target, body: &[u8]) -> Performed {
         let (algorithm, plain) = body::operation(body)?;
-        let version = target.version.as_deref();
-        let used = self
-            .engine
-            .wrap(&bundles.vault.name, &target.name, version, algorithm, plain)
-            .await?;
+        let key = using(bundles, target);
+        let used = match target.operation {
+            Operation::WrapKey => self.engine.wrap(key, algorithm, plain).await?,
+            _ => self.engine.encrypt(key, algorithm, plain).await?,
+        };
         let kid = bundles.kid(&used.key);
         Ok((
             Answer::Json(json!({"kid": kid, "value": base64url(&used.value)})),
@@ -77,16 +101,31 @@ impl VaultRoutes {
         ))
     }
 
-    async fn unwrap(&self, bundles: &Bundles<'_>, target: &Target, body: &[u8]) -> Performed {
-        let (algorithm, wrapped) = body::operation(body)?;
-        let version = target.version.as_deref();
-        let wrapped = wrapped.to_vec();
-        let used = self
-            .engine
-            .unwrap(&bundles.vault.name, &target.name, version, algorithm, wrapped)
-            .await?;
+    async fn decrypt(&self, bundles: &Bundles<'_>, target: &Target, body: &[u8]) -> Performed {
+        let (algorithm, encrypted) = body::operation(body)?;
+        let key = using(bundles, target);
+        let encrypted = encrypted.to_vec();
+        let used = match target.operation {
+            Operation::UnwrapKey => self.engine.unwrap(key, algorithm, encrypted).await?,
+            _ => self.engine.decrypt(key, algorithm, encrypted).await?,
+        };
         let kid = bundles.kid(&used.key);
-        Ok((Answer::Secret(unwrapped(&kid, &used.value)), Some(kid)))
+        Ok((Answer::Secret(secret_value(Some(&kid), &used.value)), Some(kid)))
+    }
+
+    async fn sign_or_verify(&self, bundles: &Bundles<'_>, target: &Target, body: &[u8]) -> Performed {
+        let key = using(bundles, target);
+        if target.operation == Operation::Sign {
+            let (algorithm, digest) = body::sign(body)?;
+            let used = self.engine.sign(key, algorithm, digest).await?;
+            let kid = bundles.kid(&used.key);
+            let answer = json!({"kid": kid, "value": base64url(&used.value)});
+            return Ok((Answer::Json(answer), Some(kid)));
+        }
+        let (algorithm, digest, signature) = body::verify(body)?;
+        let used = self.engine.verify(key, algorithm, digest, signature).await?;
+        let kid = bundles.kid(&used.key);
+        Ok((Answer::Json(json!({"value": used.value})), Some(kid)))
     }
 
     async fn list(&self, asked: &Asked, bundles: &Bundles<'_>, target: &Target) -> Result<Value, VaultFault> {
@@ -137,14 +176,29 @@ fn listed<T>(page: &Page<T>, row: impl Fn(&T) -> Value, next: Value) -> Value {
     json!({"value": page.rows.iter().map(row).collect::<Vec<_>>(), "nextLink": next})
 }
 
-/// The answer to an unwrap, in memory that is wiped. The id holds nothing that JSON would escape: it was checked part by part.
-fn unwrapped(kid: &str, plain: &[u8]) -> Zeroizing<Vec<u8>> {
+fn using<'a>(bundles: &'a Bundles<'_>, target: &'a Target) -> Using<'a> {
+    Using {
+        vault: &bundles.vault.name,
+        name: &target.name,
+        version: target.version.as_deref(),
+    }
+}
+
+/// An answer with a value that is secret, in memory that is wiped. The id holds nothing that JSON would escape: it was checked
+/// part by part.
+fn secret_value(kid: Option<&str>, plain: &[u8]) -> Zeroizing<Vec<u8>> {
     const QUOTES: usize = 24;
     let value = Zeroizing::new(base64url(plain));
-    let mut body = Zeroizing::new(Vec::with_capacity(kid.len() + value.len() + QUOTES));
-    body.extend_from_slice(br#"{"kid":""#);
-    body.extend_from_slice(kid.as_bytes());
-    body.extend_from_slice(br#"","value":""#);
+    let mut body = Zeroizing::new(Vec::with_capacity(
+        kid.unwrap_or_default().len() + value.len() + QUOTES,
+    ));
+    body.push(b'{');
+    if let Some(kid) = kid {
+        body.extend_from_slice(br#""kid":""#);
+        body.extend_from_slice(kid.as_bytes());
+        body.extend_from_slice(br#"","#);
+    }
+    body.extend_from_slice(br#""value":""#);
     body.extend_from_slice(value.as_bytes());
     body.extend_from_slice(br#""}"#);
     body

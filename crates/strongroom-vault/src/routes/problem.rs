@@ -87,16 +87,22 @@ pub(super) fn fault(fault: VaultFault) -> Problem {
             format!("{message} If it was deleted a short while ago, it may be recoverable."),
         ),
         VaultFault::VaultExists(_) => Problem::new(ErrorStatus::CONFLICT, "VaultAlreadyExists", message),
+        VaultFault::KeyExists(_) => Problem::new(ErrorStatus::CONFLICT, "Conflict", message),
         VaultFault::NameHeld(_) => Problem::new(ErrorStatus::CONFLICT, "Conflict", message)
             .with_inner("ObjectIsDeletedButRecoverable"),
         VaultFault::Disabled(_) => forbidden(message).with_inner("KeyDisabled"),
         VaultFault::NotYetValid(_) => forbidden(message).with_inner("KeyNotYetValid"),
         VaultFault::Expired(_) => forbidden(message).with_inner("KeyExpired"),
-        VaultFault::NotPermitted(_) | VaultFault::PurgeProtected => forbidden(message),
+        VaultFault::NotPermitted(_) | VaultFault::PurgeProtected | VaultFault::NotExportable => {
+            forbidden(message)
+        }
         VaultFault::BadParameter(_)
         | VaultFault::TooMany(_)
         | VaultFault::WrongLength
-        | VaultFault::NotAuthentic => bad_request(message),
+        | VaultFault::WrongAlgorithm
+        | VaultFault::NotAuthentic
+        | VaultFault::NotAKey
+        | VaultFault::ForeignBackup => bad_request(message),
         VaultFault::Unusable | VaultFault::Database(_) | VaultFault::Library => {
             tracing::error!(%fault, "the vault failed");
             Problem::new(
@@ -181,6 +187,11 @@ mod tests {
             (VaultFault::TooMany("p"), 400, "BadParameter", None),
             (VaultFault::WrongLength, 400, "BadParameter", None),
             (VaultFault::NotAuthentic, 400, "BadParameter", None),
+            (VaultFault::WrongAlgorithm, 400, "BadParameter", None),
+            (VaultFault::NotAKey, 400, "BadParameter", None),
+            (VaultFault::ForeignBackup, 400, "BadParameter", None),
+            (VaultFault::KeyExists("k".to_owned()), 409, "Conflict", None),
+            (VaultFault::NotExportable, 403, "Forbidden", None),
             (VaultFault::Unusable, 500, "InternalServerError", None),
             (VaultFault::Library, 500, "InternalServerError", None),
             (VaultFault::Closed, 503, "ServiceUnavailable", None),

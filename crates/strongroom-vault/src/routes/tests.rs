@@ -13,6 +13,8 @@ use super::*;
 use crate::KeyAction;
 use crate::testing::{DAY, House, Recording, SIGNER, VAULT};
 
+mod keys;
+
 const AUTHORITY: &str = "kv1.vault.localhost:8443";
 const AUDIENCE: &str = "https://vault.azure.net";
 
@@ -587,7 +589,7 @@ async fn bad_requests_are_told_what_is_wrong() {
     }
     let nowhere = house.ask(Method::GET, "/secrets", Value::Null).await;
     assert_eq!(nowhere.codes(), (404, "ResourceNotFound", None));
-    let method = house.ask(Method::PUT, "/keys/cmk", json!({})).await;
+    let method = house.ask(Method::PUT, "/keys/cmk/0123", json!({})).await;
     assert_eq!(method.codes(), (405, "HttpMethodNotAllowed", None));
     let unknown = house.ask(Method::GET, "/keys/cmk/0123", Value::Null).await;
     assert_eq!(unknown.codes(), (404, "KeyNotFound", None));

@@ -8,7 +8,7 @@ use serde_json::json;
 use self::toy::{Manner, SECRET, Toy};
 use super::*;
 use crate::conformance::{InProcess, key_wrap_conforms};
-use crate::engine::keys::KeySpec;
+use crate::engine::kinds::KeySpec;
 use crate::engine::settings::NewKey;
 use crate::testing::{DAY, House, VAULT};
 
