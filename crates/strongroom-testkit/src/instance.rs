@@ -167,7 +167,13 @@ impl Instance {
         self.vault(method, &format!("keys/{key}{rest}"), body).await
     }
 
-    async fn vault(&self, method: Method, path: &str, body: Option<Value>) -> Result<Response, TestkitError> {
+    /// The administrator at the vault; `path` is like `keys/NAME`.
+    pub async fn vault(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Response, TestkitError> {
         let token = self.token("https://vault.azure.net").await?;
         let vault = self.variable("STRONGROOM_VAULT_URL").trim_end_matches('/');
         let request = self.client.request(method, format!("{vault}/{path}?{VAULT_API}"));

@@ -9,8 +9,8 @@ use strongroom_seal::{AccountId, Clock, KeyWrap};
 use strongroom_service::{Deployments, JournalSink, Limits, Metrics, ServiceJournal, ServiceParts, follow};
 use strongroom_store::{Binding, OpenStoreError, PermitAuthority, Store, StoreConfig};
 use strongroom_vault::{
-    JournalAudit, KeyVaultClientError, Maintenance, OpenVaultError, RootKey, VaultEngine, VaultFault, VaultHostsError,
-    VaultRoutes,
+    JournalAudit, KeyVaultClientError, Maintenance, OpenVaultError, RootKey, VaultEngine, VaultFault,
+    VaultHostsError, VaultRoutes,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

@@ -32,24 +32,24 @@ impl Bundles<'_> {
 
     fn key_members(&self, key: &KeyVersion) -> Map<String, Value> {
         let operations: Vec<&str> = key.operations.iter().copied().map(KeyOperation::name).collect();
-        let mut jwk = json!({
-            "kid": self.kid(key),
-            "kty": if key.spec.is_rsa() { "RSA" } else { "EC" },
-            "key_ops": operations,
-        });
-        match &key.public {
-            PublicHalf::Rsa { modulus, exponent } => {
-                jwk["n"] = base64url(modulus).into();
-                jwk["e"] = base64url(exponent).into();
+        let kind = if key.spec.is_rsa() { "RSA" } else { "EC" };
+        let mut jwk = Map::new();
+        jwk.insert("kid".to_owned(), self.kid(key).into());
+        jwk.insert("kty".to_owned(), kind.into());
+        jwk.insert("key_ops".to_owned(), operations.into());
+        let names = match &key.public {
+            PublicHalf::Rsa { .. } => ["n", "e"],
+            PublicHalf::Ec { .. } => {
+                jwk.insert("crv".to_owned(), key.spec.name().into());
+                ["x", "y"]
             }
-            PublicHalf::Ec { x, y } => {
-                jwk["crv"] = key.spec.name().into();
-                jwk["x"] = base64url(x).into();
-                jwk["y"] = base64url(y).into();
-            }
+        };
+        let (first, second) = key.public.numbers();
+        for (name, number) in names.into_iter().zip([first, second]) {
+            jwk.insert(name.to_owned(), base64url(number).into());
         }
         let mut members = Map::new();
-        members.insert("key".to_owned(), jwk);
+        members.insert("key".to_owned(), Value::Object(jwk));
         self.insert_attributes(&mut members, key);
         members
     }
