@@ -31,6 +31,23 @@ pub enum JournalError {
         /// Which part, in words.
         what: &'static str,
     },
+    /// Entries that a checkpoint was signed over are not there any more: they were lost, removed, or an older copy was put back.
+    /// Nothing was changed. Put the newer copy back, or move the whole folder aside to begin a new journal.
+    #[error(
+        "the journal has {size} whole entries and its checkpoint was signed over {signed}: entries were lost or removed"
+    )]
+    Shortened {
+        /// Number of whole entries found.
+        size: u64,
+        /// Number of entries that the checkpoint covers.
+        signed: u64,
+    },
+    /// The entries that the checkpoint was signed over are not those that are there. Nothing was changed.
+    #[error("the first {signed} entries of the journal are not those that its checkpoint was signed over")]
+    Altered {
+        /// Number of entries that the checkpoint covers.
+        signed: u64,
+    },
     /// A checkpoint or key is not in the signed-note form, or its signature does not verify.
     #[error("not a valid signed checkpoint: {what}")]
     BadNote {

@@ -52,8 +52,11 @@ impl Receipt {
 
 impl Journal {
     /// Opens the journal in `folder`, or begins one there. Whoever opens it must be its only writer.
+    ///
+    /// What is there must be what the folder's checkpoint was signed over, and may go on after it: an append that a crash cut
+    /// off there is dropped. Else nothing is touched and the answer is `Shortened`, `Altered` or `BadNote`.
     pub fn open(folder: &Path, key: SigningKey) -> Result<Self, JournalError> {
-        let tiles = Tiles::open(folder)?;
+        let tiles = Tiles::open(folder, &key.verifying_key())?;
         let durable = AtomicU64::new(tiles.size());
         let shared = Arc::new(Shared {
             folder: folder.to_owned(),
@@ -136,7 +139,7 @@ impl Shared {
     fn tiles(&self) -> Result<MutexGuard<'_, Tiles>, JournalError> {
         let mut tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner);
         if self.doubtful.load(Ordering::Acquire) {
-            let found = Tiles::open(&self.folder)?;
+            let found = Tiles::open(&self.folder, &self.key.verifying_key())?;
             if found.size() < self.durable.load(Ordering::Acquire) {
                 return Err(JournalError::Damaged {
                     what: "durable entries are gone",

@@ -4,13 +4,15 @@
 //! bytes. When it holds 256 entries it becomes a full tile by rename, after the hash tiles that it completes are
 //! durable. A crash between these steps repeats them with the same bytes.
 
+use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::JournalError;
 use crate::limits::{TILE_HEIGHT, TILE_WIDTH};
-use crate::tree::{Hash, Nodes, leaf_hash, root_of};
+use crate::note::VerifyingKey;
+use crate::tree::{Hash, Nodes, leaf_hash, range_root, root_of};
 
 /// The journal's folder with what the right edge of the tree needs in memory.
 pub(crate) struct Tiles {
@@ -23,8 +25,9 @@ pub(crate) struct Tiles {
 }
 
 impl Tiles {
-    /// Opens or creates the folder; an append that was cut off by a crash is dropped.
-    pub(crate) fn open(folder: &Path) -> Result<Self, JournalError> {
+    /// Opens or creates the folder. An append that was cut off by a crash is dropped, once what the checkpoint covers has
+    /// turned out to be there.
+    pub(crate) fn open(folder: &Path, key: &VerifyingKey) -> Result<Self, JournalError> {
         fs::create_dir_all(folder.join("tile/entries"))?;
         let full = count_full(folder);
         let head_path = folder.join("head");
@@ -35,23 +38,42 @@ impl Tiles {
                 what: "the head holds more than a tile",
             });
         }
-        let head = OpenOptions::new().create(true).append(true).open(&head_path)?;
-        head.set_len(whole as u64)?;
-        head.sync_all()?;
-        sync_folder(folder)?;
-        let edge = load_edge(folder, full)?;
         let mut tiles = Self {
             folder: folder.to_owned(),
-            head,
+            head: OpenOptions::new().create(true).append(true).open(&head_path)?,
             head_bytes: whole as u64,
-            edge,
+            edge: load_edge(folder, full)?,
             size: full * TILE_WIDTH as u64,
         };
         for entry in entries {
             tiles.push_leaf(leaf_hash(entry));
         }
+        tiles.check_signed(key)?;
+        tiles.head.set_len(whole as u64)?;
+        tiles.head.sync_all()?;
+        sync_folder(folder)?;
         tiles.roll_if_full()?;
         Ok(tiles)
+    }
+
+    /// Compares what is there with the folder's checkpoint, if there is one: there is none before the first is signed.
+    fn check_signed(&self, key: &VerifyingKey) -> Result<(), JournalError> {
+        let note = match fs::read_to_string(self.folder.join("checkpoint")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        let signed = key.verify(&note)?;
+        if signed.size > self.size {
+            return Err(JournalError::Shortened {
+                size: self.size,
+                signed: signed.size,
+            });
+        }
+        if range_root(&FileNodes { tiles: self }, 0, signed.size)? == signed.root {
+            Ok(())
+        } else {
+            Err(JournalError::Altered { signed: signed.size })
+        }
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -107,6 +129,18 @@ impl Tiles {
             )?;
         }
         write_durably(&self.folder.join("checkpoint"), checkpoint.as_bytes())
+    }
+
+    /// The last, partial tile of a level, with its index. While the head is full and not a tile yet, what it will add to the
+    /// levels above counts there.
+    fn last_tile(&self, level: usize) -> (u64, Cow<'_, [Hash]>) {
+        let pending = if self.room() == 0 { TILE_WIDTH as u64 } else { 0 };
+        let index = ((self.size - pending) >> (TILE_HEIGHT as usize * level)) / TILE_WIDTH as u64;
+        let hashes = self.edge.get(level).map(Vec::as_slice).unwrap_or_default();
+        match level.checked_sub(1).map(|below| self.last_tile(below).1) {
+            Some(below) if below.len() == TILE_WIDTH => (index, [hashes, &[root_of(&below)]].concat().into()),
+            _ => (index, hashes.into()),
+        }
     }
 
     fn tile_index(&self, level: usize) -> u64 {
@@ -183,6 +217,10 @@ pub(crate) fn read_entries(
             Err(error) => return Err(error.into()),
         };
         let (entries, _) = split_bundle(&bytes);
+        // The hashes are what was compared with the checkpoint at the start; the entries are compared with them here.
+        if tile < size / width {
+            check_bundle(&entries, &hash_tile(folder, 0, tile))?;
+        }
         let first = tile * width;
         for (index, entry) in (first..).zip(entries) {
             if (start..end).contains(&index) {
@@ -196,6 +234,18 @@ pub(crate) fn read_entries(
         });
     }
     Ok(found)
+}
+
+/// Whether these are the entries that a full hash tile was made of.
+fn check_bundle(entries: &[&[u8]], hashes: &Path) -> Result<(), JournalError> {
+    let found: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry)).collect();
+    if found == read_hash_tile(hashes)? {
+        Ok(())
+    } else {
+        Err(JournalError::Damaged {
+            what: "the entries of a tile are not those that its hashes were made of",
+        })
+    }
 }
 
 /// The hashes of full subtrees as the files and the edge in memory give them.
@@ -213,13 +263,9 @@ impl Nodes for FileNodes<'_> {
         let damaged = JournalError::Damaged {
             what: "a hash tile is too short",
         };
-        if tile == self.tiles.tile_index(tile_level) {
-            let edge = self
-                .tiles
-                .edge
-                .get(tile_level)
-                .and_then(|hashes| hashes.get(offset..offset + span));
-            return edge.map(root_of).ok_or(damaged);
+        let (last, hashes) = self.tiles.last_tile(tile_level);
+        if tile == last {
+            return hashes.get(offset..offset + span).map(root_of).ok_or(damaged);
         }
         let hashes = read_hash_tile(&hash_tile(&self.tiles.folder, tile_level, tile))?;
         hashes.get(offset..offset + span).map(root_of).ok_or(damaged)
@@ -282,7 +328,14 @@ fn load_edge(folder: &Path, full: u64) -> Result<Vec<Vec<Hash>>, JournalError> {
 }
 
 fn read_hash_tile(path: &Path) -> Result<Vec<Hash>, JournalError> {
-    let bytes = fs::read(path)?;
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(JournalError::Damaged {
+                what: "a hash tile is missing",
+            });
+        }
+        other => other?,
+    };
     let (hashes, rest) = bytes.as_chunks::<32>();
     if hashes.len() != TILE_WIDTH || !rest.is_empty() {
         return Err(JournalError::Damaged {

@@ -66,6 +66,97 @@ fn an_append_cut_off_by_a_crash_is_dropped_and_the_rest_kept() {
     }
 }
 
+/// What of the journal is on the disk.
+fn head_of(folder: &Path) -> Vec<u8> {
+    fs::read(folder.join("journal/head")).unwrap()
+}
+
+fn try_open(folder: &Path) -> Result<Journal, JournalError> {
+    let key = SigningKey::load_or_create(&folder.join("key"), ORIGIN).unwrap();
+    Journal::open(&folder.join("journal"), key)
+}
+
+#[test]
+fn a_journal_shorter_than_its_checkpoint_is_refused_and_left_as_it_is() {
+    let folder = TempDir::new().unwrap();
+    let journal = open(folder.path());
+    fill(&journal, 0..300);
+    journal.checkpoint().unwrap();
+    drop(journal);
+    let head = folder.path().join("journal/head");
+    let whole = head_of(folder.path());
+    // The length of the entry at the 44th place: as it stands there, all behind it would pass for a torn tail.
+    let mut damaged = whole.clone();
+    damaged[40 * 11..40 * 11 + 2].copy_from_slice(&[0, 0]);
+    for bytes in [&damaged[..], &whole[..whole.len() - 1], &[]] {
+        fs::write(&head, bytes).unwrap();
+        let refused = try_open(folder.path());
+        assert!(matches!(
+            refused,
+            Err(JournalError::Shortened { signed: 300, .. })
+        ));
+        assert_eq!(head_of(folder.path()), bytes, "nothing was cut");
+    }
+    fs::write(&head, whole).unwrap();
+    assert_eq!(open(folder.path()).size(), 300);
+}
+
+#[test]
+fn a_journal_that_differs_from_its_checkpoint_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let journal = open(folder.path());
+    fill(&journal, 0..300);
+    let note = journal.checkpoint().unwrap();
+    drop(journal);
+    let place = folder.path().join("journal");
+    for (file, at) in [("head", 5), ("tile/0/000", 77)] {
+        let whole = fs::read(place.join(file)).unwrap();
+        let mut altered = whole.clone();
+        altered[at] ^= 1;
+        fs::write(place.join(file), altered).unwrap();
+        let refused = try_open(folder.path());
+        assert!(
+            matches!(refused, Err(JournalError::Altered { signed: 300 })),
+            "{file}"
+        );
+        fs::write(place.join(file), whole).unwrap();
+    }
+    // A checkpoint that somebody else made says nothing.
+    fs::write(place.join("checkpoint"), note.replacen("300", "299", 1)).unwrap();
+    assert!(matches!(
+        try_open(folder.path()),
+        Err(JournalError::BadNote { .. })
+    ));
+    fs::write(place.join("checkpoint"), note).unwrap();
+    assert_eq!(open(folder.path()).size(), 300);
+}
+
+#[test]
+fn an_entry_that_was_altered_in_a_full_tile_is_not_read() {
+    let folder = TempDir::new().unwrap();
+    let journal = open(folder.path());
+    fill(&journal, 0..300);
+    let tile = folder.path().join("journal/tile/entries/000");
+    let mut bytes = fs::read(&tile).unwrap();
+    bytes[5] ^= 1;
+    fs::write(&tile, bytes).unwrap();
+    assert!(matches!(journal.read(0, 10), Err(JournalError::Damaged { .. })));
+    assert_eq!(journal.read(256, 257).unwrap(), [b"entry 256".to_vec()]);
+}
+
+#[test]
+fn a_tail_torn_beyond_the_checkpoint_is_cut() {
+    let folder = TempDir::new().unwrap();
+    let journal = open(folder.path());
+    fill(&journal, 0..3);
+    journal.checkpoint().unwrap();
+    fill(&journal, 3..5);
+    drop(journal);
+    let whole = head_of(folder.path());
+    fs::write(folder.path().join("journal/head"), &whole[..whole.len() - 1]).unwrap();
+    assert_eq!(open(folder.path()).size(), 4);
+}
+
 #[test]
 fn a_crash_between_the_hash_tile_and_the_rename_is_repeated_with_the_same_bytes() {
     let folder = TempDir::new().unwrap();
@@ -76,6 +167,11 @@ fn a_crash_between_the_hash_tile_and_the_rename_is_repeated_with_the_same_bytes(
     let journal = open(folder.path());
     assert!(tile.is_file());
     assert_eq!(journal.checkpoint().unwrap(), before);
+    drop(journal);
+    // The same one step earlier.
+    fs::rename(&tile, folder.path().join("journal/head")).unwrap();
+    fs::remove_file(folder.path().join("journal/tile/0/000")).unwrap();
+    assert_eq!(open(folder.path()).checkpoint().unwrap(), before);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::folder::DataFolder;
 use crate::limits;
+use crate::start::StartError;
 use crate::status::JournalRow;
 
 /// Both journals.
@@ -32,10 +33,11 @@ struct Kept {
 
 impl Journals {
     /// They lie beside the logs; the keys that sign their checkpoints lie with the control plane's.
-    pub(crate) fn open(folder: &DataFolder, clock: Arc<dyn Clock>) -> Result<Self, JournalError> {
+    pub(crate) fn open(folder: &DataFolder, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let open = |name| Kept::open(folder, name).map_err(|cause| StartError::Journal { name, cause });
         Ok(Self {
-            service: Kept::open(folder, "service")?,
-            vault: Kept::open(folder, "vault")?,
+            service: open("service")?,
+            vault: open("vault")?,
             clock,
         })
     }

@@ -77,9 +77,14 @@ pub enum StartError {
     /// The sealed store cannot be opened.
     #[error("the sealed store: {0}")]
     Store(#[from] OpenStoreError),
-    /// A journal cannot be opened.
-    #[error("a journal: {0}")]
-    Journal(#[from] JournalError),
+    /// A journal cannot be opened, or is not what was signed.
+    #[error("the journal in logs/{name}-journal: {cause}")]
+    Journal {
+        /// Whose journal it is.
+        name: &'static str,
+        /// Why.
+        cause: JournalError,
+    },
     /// A model cannot be set up.
     #[error("a model: {0}")]
     Model(#[from] ModelError),
@@ -235,7 +240,7 @@ impl Grounds {
         };
         let open_journals = {
             let (folder, clock) = (folder.clone(), Arc::clone(clock));
-            blocking(move || Ok(Journals::open(&folder, clock)?))
+            blocking(move || Journals::open(&folder, clock))
         };
         let (control, engine, journals) = tokio::try_join!(open_control, open_engine, open_journals)?;
         Ok(Self {

@@ -6,7 +6,7 @@ use std::path::Path;
 use reqwest::Method;
 use serde_json::Value;
 use strongroom_journal::VerifyingKey;
-use strongroom_testkit::{System, strongroom_command};
+use strongroom_testkit::{System, SystemOptions, strongroom_command};
 
 async fn json(system: &System, arguments: &[&str]) -> Value {
     let output = strongroom_command(system.folder().root(), arguments)
@@ -88,4 +88,25 @@ async fn a_stop_writes_what_is_told_last_and_signs_it() {
             .count();
         assert_eq!(checkpoint.size, entries as u64, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_journal_that_lost_what_was_signed_keeps_the_program_from_starting() {
+    let system = System::start().await.unwrap();
+    let folder = system.folder().root().to_owned();
+    let _place = system.stop().await;
+    let head = folder.join("logs/service-journal/head");
+    let mut damaged = std::fs::read(&head).unwrap();
+    // The length of the first entry: all that follows would pass for a torn tail.
+    damaged[..2].copy_from_slice(&[0, 0]);
+    std::fs::write(&head, &damaged).unwrap();
+    let refused = SystemOptions::over(&folder).unwrap().start().await;
+    let said = refused.err().unwrap().to_string();
+    assert!(said.contains("logs/service-journal"), "{said}");
+    assert!(said.contains("entries were lost or removed"), "{said}");
+    assert_eq!(
+        std::fs::read(&head).unwrap(),
+        damaged,
+        "it is left as it was found"
+    );
 }
