@@ -31,6 +31,21 @@ pub struct ErrorDetail {
         skip_serializing_if = "Option::is_none"
     )]
     pub inner: Option<InnerError>,
+    /// Each thing that is wrong, where more than one is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<Self>,
+}
+
+impl ErrorDetail {
+    /// A code for programs and a sentence for people.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            message: message.into(),
+            inner: None,
+            details: Vec::new(),
+        }
+    }
 }
 
 /// A closer code.
@@ -69,6 +84,8 @@ impl ErrorStatus {
     pub const METHOD_NOT_ALLOWED: Self = Self(StatusCode::METHOD_NOT_ALLOWED);
     /// 409.
     pub const CONFLICT: Self = Self(StatusCode::CONFLICT);
+    /// 412.
+    pub const PRECONDITION_FAILED: Self = Self(StatusCode::PRECONDITION_FAILED);
     /// 413.
     pub const TOO_LARGE: Self = Self(StatusCode::PAYLOAD_TOO_LARGE);
     /// 429.
@@ -100,11 +117,7 @@ pub struct Problem {
 impl Problem {
     /// An error with a code for programs and a sentence for people.
     pub fn new(status: ErrorStatus, code: impl Into<String>, message: impl Into<String>) -> Self {
-        let error = ErrorDetail {
-            code: code.into(),
-            message: message.into(),
-            inner: None,
-        };
+        let error = ErrorDetail::new(code, message);
         Self {
             status,
             body: ErrorBody { error },
@@ -116,6 +129,13 @@ impl Problem {
     #[must_use]
     pub fn with_inner(mut self, code: impl Into<String>) -> Self {
         self.body.error.inner = Some(InnerError { code: code.into() });
+        self
+    }
+
+    /// Adds each thing that is wrong.
+    #[must_use]
+    pub fn with_details(mut self, details: Vec<ErrorDetail>) -> Self {
+        self.body.error.details = details;
         self
     }
 

@@ -26,6 +26,11 @@ pub enum ResourceIdError {
 }
 
 impl ResourceId {
+    /// The scope that contains every other.
+    pub fn root() -> Self {
+        Self("/".to_owned())
+    }
+
     /// The id as it was spelled, without a slash at the end.
     pub fn as_str(&self) -> &str {
         &self.0

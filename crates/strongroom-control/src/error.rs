@@ -58,6 +58,9 @@ pub enum ControlError {
     /// The system gave no randomness.
     #[error("the system's randomness is not available")]
     NoRandomness,
+    /// The work broke off; try again.
+    #[error("the work was interrupted")]
+    Interrupted,
     /// The operating system refused.
     #[error("{}: {source}", path.display())]
     Io {

@@ -5,6 +5,7 @@
 
 mod account_keys;
 mod accounts;
+mod arm;
 mod control;
 mod directory;
 mod documents;
@@ -17,6 +18,7 @@ mod roles;
 
 // The public interface is:
 pub use accounts::{Account, Anchor, Deployment, Encryption, NewAccount, RevocationPolicy};
+pub use arm::{Arm, ArmError, ArmParts};
 pub use control::{Control, OpenAiRights};
 pub use directory::{Principal, PrincipalKind};
 pub use error::{AnchorFault, ControlError};

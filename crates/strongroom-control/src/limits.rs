@@ -23,3 +23,58 @@ pub(crate) const LABEL: RangeInclusive<usize> = 1..=90;
 
 /// Length of a deployment's name.
 pub(crate) const DEPLOYMENT_NAME: RangeInclusive<usize> = 1..=128;
+
+/// Largest body of a Resource Manager request, in bytes.
+pub(crate) const ARM_BODY: usize = 1 << 20;
+
+/// How deep the JSON of a request may nest.
+pub(crate) const ARM_DEPTH: usize = 64;
+
+/// How long the body of a Resource Manager request may take to arrive.
+pub(crate) const ARM_BODY_ARRIVAL: Duration = Duration::from_secs(30);
+
+/// Resource Manager requests worked on at once; more wait.
+pub(crate) const ARM_AT_ONCE: usize = 64;
+
+/// Rows of one page of a list.
+pub(crate) const ARM_PAGE: usize = 1000;
+
+/// Rows that one look at the database reads while a list is filtered.
+pub(crate) const ARM_BATCH: usize = 1000;
+
+/// Seconds after which a client asks again for a long-running operation.
+pub(crate) const RETRY_AFTER: u64 = 1;
+
+/// Longest resource name, in bytes.
+pub(crate) const RESOURCE_NAME: usize = 260;
+
+/// Tags that one resource may have; longest name and value of one, in characters.
+pub(crate) const TAGS: usize = 50;
+/// See [`TAGS`].
+pub(crate) const TAG_NAME: usize = 512;
+/// See [`TAGS`].
+pub(crate) const TAG_VALUE: usize = 256;
+
+/// Longest filter of a list, in bytes.
+pub(crate) const FILTER: usize = 8 * 1024;
+
+/// How deep the parentheses of a filter may nest.
+pub(crate) const FILTER_DEPTH: usize = 32;
+
+/// Longest id that a client may give its request, in bytes.
+pub(crate) const REQUEST_ID: usize = 128;
+
+/// How long rows of the activity log are listed. The journal keeps them for good.
+pub(crate) const ACTIVITY_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// Entries that the activity log's index takes in at once when it catches up.
+pub(crate) const ACTIVITY_REPLAY: u64 = 4096;
+
+/// Locks that one subscription may have.
+pub(crate) const LOCKS: usize = 1000;
+
+/// How long the record of a long-running operation is kept after its end.
+pub(crate) const OPERATION_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Rows of one page of the activity log, as many as Azure gives.
+pub(crate) const ACTIVITY_PAGE: usize = 200;

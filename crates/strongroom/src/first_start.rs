@@ -13,7 +13,7 @@ pub(crate) const GROUP: &str = "strongroom";
 pub(crate) const ACCOUNT: &str = "main";
 pub(crate) const VAULT: &str = "customer-vault";
 pub(crate) const KEY: &str = "customer-key";
-const LOCATION: &str = "local";
+pub(crate) const LOCATION: &str = "local";
 const SOFT_DELETE_DAYS: u32 = 90;
 
 /// The vault with its RSA-2048 key: soft delete and purge protection are set and stay so.
@@ -73,8 +73,8 @@ pub(crate) fn identities(control: &Control, known_secret: Option<&str>) -> Resul
         .resource_id()
         .parse()
         .map_err(|_| StartError::Interrupted)?;
-    let group = format!("/subscriptions/{}/resourceGroups/{GROUP}", control.subscription());
-    let group = group.parse().map_err(|_| StartError::Interrupted)?;
+    let subscription = format!("/subscriptions/{}", control.subscription());
+    let subscription = subscription.parse().map_err(|_| StartError::Interrupted)?;
     control.grant_once(|| {
         for (principal, role, scope) in [
             (
@@ -82,7 +82,7 @@ pub(crate) fn identities(control: &Control, known_secret: Option<&str>) -> Resul
                 "Key Vault Crypto Service Encryption User",
                 vault,
             ),
-            (administrator.object_id, "Owner", &group),
+            (administrator.object_id, "Owner", &subscription),
             (administrator.object_id, "Key Vault Administrator", vault),
             (
                 administrator.object_id,

@@ -1,4 +1,4 @@
-//! The instance's journals: the service's, with what waits for it, and the vault's; and their checkpoints.
+//! The instance's journals: the service's, with what waits for it, the vault's and the control plane's; and their checkpoints.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,11 +15,12 @@ use crate::limits;
 use crate::start::StartError;
 use crate::status::JournalRow;
 
-/// Both journals.
+/// All journals.
 #[derive(Clone)]
 pub(crate) struct Journals {
     service: Kept,
     vault: Kept,
+    control: Kept,
     clock: Arc<dyn Clock>,
 }
 
@@ -38,6 +39,7 @@ impl Journals {
         Ok(Self {
             service: open("service")?,
             vault: open("vault")?,
+            control: open("control")?,
             clock,
         })
     }
@@ -50,6 +52,11 @@ impl Journals {
     /// What the vault's operations go to.
     pub(crate) fn vault(&self) -> &Journal {
         &self.vault.journal
+    }
+
+    /// What the activity log goes to.
+    pub(crate) fn control(&self) -> &Journal {
+        &self.control.journal
     }
 
     /// Resolves when the line is on the disk: what it tells of must not happen before.
@@ -91,11 +98,11 @@ impl Journals {
 
     /// How they stand, for `status`.
     pub(crate) fn rows(&self) -> Vec<JournalRow> {
-        [&self.service, &self.vault].map(Kept::row).into()
+        [&self.service, &self.vault, &self.control].map(Kept::row).into()
     }
 
     async fn checkpoint(&self) {
-        for kept in [self.service.clone(), self.vault.clone()] {
+        for kept in [&self.service, &self.vault, &self.control].map(Kept::clone) {
             // It reads and writes files.
             let signed = tokio::task::spawn_blocking(move || kept.checkpoint());
             if let Ok(Err(error)) = signed.await {

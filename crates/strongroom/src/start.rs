@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
+use http::{Request, Response};
 use prometheus_client::registry::Registry;
-use strongroom_control::{Control, ControlError, TokenIssuer};
+use strongroom_control::{Arm, ArmError, ArmParts, Control, ControlError, TokenIssuer};
 use strongroom_journal::JournalError;
 use strongroom_seal::{AccountId, Clock, KeyWrap};
 use strongroom_service::{Deployments, JournalSink, Limits, Metrics, ServiceJournal, ServiceParts, follow};
@@ -74,6 +76,9 @@ pub enum StartError {
     /// Identities and accounts cannot be opened.
     #[error("the control plane: {0}")]
     Control(#[from] ControlError),
+    /// Resource Manager cannot be opened.
+    #[error("the control plane: {0}")]
+    Arm(#[from] ArmError),
     /// The sealed store cannot be opened.
     #[error("the sealed store: {0}")]
     Store(#[from] OpenStoreError),
@@ -135,6 +140,7 @@ impl Running {
         let issuer = grounds
             .control
             .issuer(&format!("https://localhost:{}", ports.https));
+        let arm = open_arm(&folder, &grounds, &issuer, ports, &clock).await?;
         let identity_secret = issuer.admit_identity(identities.account.identity)?;
         let client =
             compose::vault_client(server.authority_pem(), ports, identity_secret, Arc::clone(&clock))?;
@@ -159,6 +165,7 @@ impl Running {
             settings,
             clock,
             issuer,
+            arm,
             store,
             permits,
             at_start,
@@ -256,6 +263,7 @@ struct Parts {
     settings: Settings,
     clock: Arc<dyn Clock>,
     issuer: TokenIssuer,
+    arm: Arm,
     store: Store,
     permits: PermitAuthority,
     at_start: AtStart,
@@ -395,6 +403,7 @@ impl Assembly {
             journals,
             ..
         } = &self.grounds;
+        let arm = self.parts.arm.clone();
         let account = &self.identities.account;
         let mut registry = Registry::default();
         let callers = Arc::new(Callers::new(control, issuer, account.id));
@@ -431,12 +440,49 @@ impl Assembly {
         Routes {
             vault: strongroom_vault::routes(vault),
             service: strongroom_service::router(service),
-            control: issuer.routes().fallback(nothing_here),
+            control: issuer
+                .routes()
+                .fallback(move |request: Request<Body>| resource_manager(arm, request)),
             admin: admin::router(admin).fallback(nothing_here),
             loopback: health::router(stage, registry, gauges)
                 .merge(issuer.identity_routes())
                 .fallback(nothing_here),
         }
+    }
+}
+
+/// Opens Resource Manager, with the group that everything of the first start is in.
+async fn open_arm(
+    folder: &DataFolder,
+    grounds: &Grounds,
+    issuer: &TokenIssuer,
+    ports: Ports,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arm, StartError> {
+    let parts = ArmParts {
+        folder: folder.control(),
+        control: grounds.control.clone(),
+        verifier: issuer.verifier(),
+        login: format!("https://localhost:{}", ports.https),
+        clock: Arc::clone(clock),
+        journal: grounds.journals.control().clone(),
+    };
+    let arm = blocking(move || {
+        let arm = Arm::open(parts)?;
+        arm.ensure_group(first_start::GROUP, first_start::LOCATION)?;
+        Ok(arm)
+    })
+    .await?;
+    arm.resume()?;
+    Ok(arm)
+}
+
+/// What no other part of the control plane answers.
+async fn resource_manager(arm: Arm, request: Request<Body>) -> Response<Body> {
+    if Arm::serves(request.uri().path()) {
+        arm.answer(request).await
+    } else {
+        nothing_here().await
     }
 }
 

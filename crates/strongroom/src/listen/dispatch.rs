@@ -101,7 +101,12 @@ impl Dispatch {
                     .insert(AccountName(self.default_account.to_string()));
                 &self.routes.service
             }
-            Target::Control => &self.routes.control,
+            Target::Control => {
+                request
+                    .extensions_mut()
+                    .insert(ClientAddress(Ipv4Addr::LOCALHOST.into()));
+                &self.routes.control
+            }
             Target::Admin => &self.routes.admin,
             Target::Loopback => &self.routes.loopback,
         };

@@ -1,0 +1,363 @@
+//! OData filters: `resourceType eq 'a/b' and name eq 'c'`, with `not`, parentheses and a few functions.
+
+use crate::limits::{FILTER, FILTER_DEPTH};
+
+/// A filter, parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Filter {
+    And(Box<Self>, Box<Self>),
+    Or(Box<Self>, Box<Self>),
+    Not(Box<Self>),
+    /// `name op 'value'`.
+    Compare(String, Comparison, String),
+    /// `function(name, 'value')`, in either order.
+    Call(Function, String, String),
+    /// `atScope()`.
+    AtScope,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Eq,
+    Ne,
+    Gt,
+    Ge,
+    Lt,
+    Le,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Function {
+    StartsWith,
+    EndsWith,
+    Contains,
+}
+
+/// Why a text is no filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum FilterError {
+    /// Longer than any filter needs to be.
+    #[error("the filter is too long")]
+    TooLong,
+    /// Its parentheses nest too deep.
+    #[error("the filter nests too deep")]
+    TooDeep,
+    /// A text in quotes does not end.
+    #[error("a text in the filter does not end")]
+    OpenText,
+    /// Something stands where something else must stand.
+    #[error("the filter is not understood at byte {0}")]
+    Unexpected(usize),
+}
+
+impl Filter {
+    /// Parses a filter, as it is after the query was decoded.
+    pub(crate) fn parse(text: &str) -> Result<Self, FilterError> {
+        if text.len() > FILTER {
+            return Err(FilterError::TooLong);
+        }
+        let mut parser = Parser {
+            tokens: tokens(text)?,
+            at: 0,
+            end: text.len(),
+        };
+        let filter = parser.or(0)?;
+        match parser.peek() {
+            None => Ok(filter),
+            Some(_) => Err(parser.unexpected()),
+        }
+    }
+
+    /// Whether it holds, where `value` gives what a name stands for. A name that stands for nothing equals nothing.
+    pub(crate) fn holds(&self, value: &impl Fn(&str) -> Option<String>) -> bool {
+        match self {
+            Self::And(one, other) => one.holds(value) && other.holds(value),
+            Self::Or(one, other) => one.holds(value) || other.holds(value),
+            Self::Not(one) => !one.holds(value),
+            Self::Compare(name, comparison, wanted) => {
+                let found = value(name);
+                let found = found.as_deref().map(str::to_lowercase);
+                compare(found.as_deref(), *comparison, &wanted.to_lowercase())
+            }
+            Self::Call(function, name, wanted) => value(name).is_some_and(|found| {
+                let (found, wanted) = (found.to_lowercase(), wanted.to_lowercase());
+                match function {
+                    Function::StartsWith => found.starts_with(&wanted),
+                    Function::EndsWith => found.ends_with(&wanted),
+                    Function::Contains => found.contains(&wanted),
+                }
+            }),
+            Self::AtScope => true,
+        }
+    }
+
+    /// The value that `name` must equal for the filter to hold, if the filter says so without alternatives.
+    pub(crate) fn required(&self, name: &str, comparison: Comparison) -> Option<&str> {
+        match self {
+            Self::And(one, other) => one
+                .required(name, comparison)
+                .or_else(|| other.required(name, comparison)),
+            Self::Compare(known, found, value)
+                if *found == comparison && known.eq_ignore_ascii_case(name) =>
+            {
+                Some(value)
+            }
+            _ => None,
+        }
+    }
+
+    /// The filter with other values, where `map` is given name and value; or the first error of `map`.
+    pub(crate) fn map_values<E>(self, map: &impl Fn(&str, &str) -> Result<String, E>) -> Result<Self, E> {
+        Ok(match self {
+            Self::And(one, other) => {
+                Self::And(Box::new(one.map_values(map)?), Box::new(other.map_values(map)?))
+            }
+            Self::Or(one, other) => {
+                Self::Or(Box::new(one.map_values(map)?), Box::new(other.map_values(map)?))
+            }
+            Self::Not(one) => Self::Not(Box::new(one.map_values(map)?)),
+            Self::Compare(name, comparison, value) => {
+                let value = map(&name, &value)?;
+                Self::Compare(name, comparison, value)
+            }
+            other => other,
+        })
+    }
+
+    /// Whether it asks for what is at the scope and not below.
+    pub(crate) fn at_scope(&self) -> bool {
+        match self {
+            Self::And(one, other) => one.at_scope() || other.at_scope(),
+            Self::AtScope => true,
+            _ => false,
+        }
+    }
+}
+
+fn compare(found: Option<&str>, comparison: Comparison, wanted: &str) -> bool {
+    match (comparison, found) {
+        (Comparison::Ne, found) => found != Some(wanted),
+        (_, None) => false,
+        (Comparison::Eq, Some(found)) => found == wanted,
+        (Comparison::Gt, Some(found)) => found > wanted,
+        (Comparison::Ge, Some(found)) => found >= wanted,
+        (Comparison::Lt, Some(found)) => found < wanted,
+        (Comparison::Le, Some(found)) => found <= wanted,
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token {
+    Word(String),
+    Text(String),
+    Open,
+    Close,
+    Comma,
+}
+
+fn tokens(text: &str) -> Result<Vec<(usize, Token)>, FilterError> {
+    let mut tokens = Vec::new();
+    let mut rest = text.char_indices().peekable();
+    while let Some((at, c)) = rest.next() {
+        let token = match c {
+            c if c.is_whitespace() => continue,
+            '(' => Token::Open,
+            ')' => Token::Close,
+            ',' => Token::Comma,
+            '\'' => {
+                let mut value = String::new();
+                loop {
+                    match rest.next() {
+                        None => return Err(FilterError::OpenText),
+                        // Two quotes are one quote of the text.
+                        Some((_, '\'')) if rest.next_if(|(_, c)| *c == '\'').is_some() => value.push('\''),
+                        Some((_, '\'')) => break,
+                        Some((_, c)) => value.push(c),
+                    }
+                }
+                Token::Text(value)
+            }
+            c => {
+                let mut word = String::from(c);
+                while let Some((_, c)) = rest.next_if(|(_, c)| !c.is_whitespace() && !"(),'".contains(*c)) {
+                    word.push(c);
+                }
+                Token::Word(word)
+            }
+        };
+        tokens.push((at, token));
+    }
+    Ok(tokens)
+}
+
+struct Parser {
+    tokens: Vec<(usize, Token)>,
+    at: usize,
+    end: usize,
+}
+
+impl Parser {
+    fn or(&mut self, depth: usize) -> Result<Filter, FilterError> {
+        let mut filter = self.and(depth)?;
+        while self.takes_word("or") {
+            filter = Filter::Or(Box::new(filter), Box::new(self.and(depth)?));
+        }
+        Ok(filter)
+    }
+
+    fn and(&mut self, depth: usize) -> Result<Filter, FilterError> {
+        let mut filter = self.one(depth)?;
+        while self.takes_word("and") {
+            filter = Filter::And(Box::new(filter), Box::new(self.one(depth)?));
+        }
+        Ok(filter)
+    }
+
+    fn one(&mut self, depth: usize) -> Result<Filter, FilterError> {
+        if depth > FILTER_DEPTH {
+            return Err(FilterError::TooDeep);
+        }
+        if self.takes_word("not") {
+            return Ok(Filter::Not(Box::new(self.one(depth + 1)?)));
+        }
+        if self.takes(&Token::Open) {
+            let filter = self.or(depth + 1)?;
+            return self.must(&Token::Close).map(|()| filter);
+        }
+        let name = self.operand()?;
+        if self.takes(&Token::Open) {
+            return self.call(&name);
+        }
+        let at = self.unexpected();
+        let comparison = match self.operand()?.to_ascii_lowercase().as_str() {
+            "eq" => Comparison::Eq,
+            "ne" => Comparison::Ne,
+            "gt" => Comparison::Gt,
+            "ge" => Comparison::Ge,
+            "lt" => Comparison::Lt,
+            "le" => Comparison::Le,
+            _ => return Err(at),
+        };
+        Ok(Filter::Compare(name, comparison, self.operand()?))
+    }
+
+    fn call(&mut self, function: &str) -> Result<Filter, FilterError> {
+        let at = self.unexpected();
+        let function = match function.to_ascii_lowercase().as_str() {
+            "atscope" => return self.must(&Token::Close).map(|()| Filter::AtScope),
+            "startswith" => Function::StartsWith,
+            "endswith" => Function::EndsWith,
+            "contains" | "substringof" => Function::Contains,
+            _ => return Err(at),
+        };
+        let text_first = matches!(self.peek(), Some(Token::Text(_)));
+        let first = self.operand()?;
+        self.must(&Token::Comma)?;
+        let second = self.operand()?;
+        self.must(&Token::Close)?;
+        // `substringof('text', name)` has them the other way round.
+        let (name, text) = if text_first {
+            (second, first)
+        } else {
+            (first, second)
+        };
+        Ok(Filter::Call(function, name, text))
+    }
+
+    fn operand(&mut self) -> Result<String, FilterError> {
+        let found = match self.peek() {
+            Some(Token::Word(text) | Token::Text(text)) => text.clone(),
+            _ => return Err(self.unexpected()),
+        };
+        self.at += 1;
+        Ok(found)
+    }
+
+    fn peek(&self) -> Option<&Token> {
+        self.tokens.get(self.at).map(|(_, token)| token)
+    }
+
+    fn takes(&mut self, token: &Token) -> bool {
+        let taken = self.peek() == Some(token);
+        self.at += usize::from(taken);
+        taken
+    }
+
+    fn takes_word(&mut self, word: &str) -> bool {
+        let taken = matches!(self.peek(), Some(Token::Word(found)) if found.eq_ignore_ascii_case(word));
+        self.at += usize::from(taken);
+        taken
+    }
+
+    fn must(&mut self, token: &Token) -> Result<(), FilterError> {
+        if self.takes(token) {
+            Ok(())
+        } else {
+            Err(self.unexpected())
+        }
+    }
+
+    fn unexpected(&self) -> FilterError {
+        FilterError::Unexpected(self.tokens.get(self.at).map_or(self.end, |(at, _)| *at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds(filter: &str) -> bool {
+        Filter::parse(filter).unwrap().holds(&|name: &str| match name {
+            "name" => Some("O'Neil".to_owned()),
+            "resourceType" => Some("Microsoft.KeyVault/vaults".to_owned()),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn filters_that_clients_send_hold_where_they_should() {
+        assert!(holds(
+            "resourceType eq 'microsoft.keyvault/VAULTS' and name eq 'o''neil'"
+        ));
+        assert!(!holds("resourceType eq 'a/b' or name eq 'x'"));
+        assert!(holds("not (name eq 'x') and startswith(name,'O')"));
+        assert!(holds("substringof('neil', name)"));
+        assert!(holds("other ne 'x'") && !holds("other eq 'x'"));
+        let time =
+            Filter::parse("eventTimestamp ge 2026-11-23T13:10:42.5 and atScope() and a eq 'b'").unwrap();
+        assert_eq!(
+            time.required("EventTimestamp", Comparison::Ge),
+            Some("2026-11-23T13:10:42.5")
+        );
+        assert!(time.at_scope());
+    }
+
+    #[test]
+    fn what_an_alternative_says_is_not_required() {
+        let filter = Filter::parse("a eq '1' or b eq '2'").unwrap();
+        assert_eq!(filter.required("a", Comparison::Eq), None);
+    }
+
+    #[test]
+    fn other_texts_are_refused_with_where() {
+        for text in [
+            "",
+            "a",
+            "a eq",
+            "a is 'b'",
+            "a eq 'b' and",
+            "(a eq 'b'",
+            "f(a,'b')",
+            "a eq 'b' c",
+        ] {
+            assert!(
+                matches!(Filter::parse(text), Err(FilterError::Unexpected(_))),
+                "{text}"
+            );
+        }
+        assert_eq!(Filter::parse("a eq 'b"), Err(FilterError::OpenText));
+        assert_eq!(Filter::parse(&"(".repeat(100)), Err(FilterError::TooDeep));
+        assert_eq!(Filter::parse(&"not ".repeat(100)), Err(FilterError::TooDeep));
+        assert_eq!(Filter::parse(&" ".repeat(FILTER + 1)), Err(FilterError::TooLong));
+    }
+}

@@ -1,0 +1,261 @@
+//! A control plane on a disk of its own, and two callers: an owner of the subscription, and somebody without any role.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use http::header::{AUTHORIZATION, HOST};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use strongroom_control::{Arm, ArmParts, BuiltInRole, Control, TokenIssuer};
+use strongroom_journal::{Journal, SigningKey};
+use strongroom_seal::{Clock, Moment};
+use tempfile::TempDir;
+
+const AUTHORITY: &str = "https://localhost:8443";
+
+/// Goes on by a millisecond whenever it is asked.
+#[derive(Default)]
+pub(crate) struct TickingClock(AtomicU64);
+
+impl Clock for TickingClock {
+    fn now(&self) -> Moment {
+        let ticks = Duration::from_millis(self.0.fetch_add(1, Ordering::Relaxed));
+        Moment {
+            boot: ticks,
+            wall: Duration::from_secs(1_800_000_000) + ticks,
+        }
+    }
+}
+
+pub(crate) struct Rig {
+    pub(crate) arm: Arm,
+    pub(crate) control: Control,
+    pub(crate) journal: Journal,
+    pub(crate) subscription: String,
+    issuer: TokenIssuer,
+    client: String,
+    secret: String,
+    pub(crate) owner: String,
+    pub(crate) nobody: String,
+    pub(crate) place: TempDir,
+}
+
+pub(crate) struct Told {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Told {
+    pub(crate) fn code(&self) -> &str {
+        self.body["error"]["code"].as_str().unwrap_or_default()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// A member of each row of a list.
+    pub(crate) fn each(&self, name: &str) -> Vec<String> {
+        let rows = self.body["value"].as_array().unwrap();
+        rows.iter()
+            .map(|row| row[name].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
+impl Rig {
+    pub(crate) async fn new() -> Self {
+        Self::at(TempDir::new().unwrap()).await
+    }
+
+    /// The same disk, after a stop.
+    pub(crate) async fn again(self) -> Self {
+        let Self {
+            place,
+            arm,
+            control,
+            journal,
+            issuer,
+            ..
+        } = self;
+        drop((arm, control, journal, issuer));
+        Self::at(place).await
+    }
+
+    async fn at(place: TempDir) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(TickingClock::default());
+        let control = Control::open(&place.path().join("control"), Arc::clone(&clock)).unwrap();
+        let (owner, secret) = control.ensure_administrator(None).unwrap();
+        let subscription = format!("/subscriptions/{}", control.subscription());
+        let role = BuiltInRole::by_name("Owner").unwrap();
+        control
+            .ensure_assignment(owner.object_id, role, &subscription.parse().unwrap())
+            .unwrap();
+        let issuer = control.issuer(AUTHORITY);
+        let journal = open_journal(place.path());
+        let arm = Arm::open(ArmParts {
+            folder: place.path().join("control"),
+            control: control.clone(),
+            verifier: issuer.verifier(),
+            login: AUTHORITY.to_owned(),
+            clock,
+            journal: journal.clone(),
+        })
+        .unwrap();
+        arm.resume().unwrap();
+        let mut rig = Self {
+            arm,
+            control,
+            journal,
+            subscription,
+            issuer,
+            client: owner.client_id.to_string(),
+            secret: secret.unwrap().to_string(),
+            owner: String::new(),
+            nobody: String::new(),
+            place,
+        };
+        rig.owner = rig.token("https://management.core.windows.net//.default").await;
+        rig.nobody = rig.token_of_nobody().await;
+        rig
+    }
+
+    pub(crate) async fn token(&self, scope: &str) -> String {
+        let form = format!(
+            "grant_type=client_credentials&client_id={}&client_secret={}&scope={scope}",
+            self.client, self.secret
+        );
+        let path = format!("/{}/oauth2/v2.0/token", self.control.tenant());
+        let request = Request::post(path).header("content-type", "application/x-www-form-urlencoded");
+        let request = request.body(Body::from(form)).unwrap();
+        let answer = tower::ServiceExt::oneshot(self.issuer.routes(), request)
+            .await
+            .unwrap();
+        token_in(answer).await
+    }
+
+    /// The identity of an account has no role of its own.
+    async fn token_of_nobody(&self) -> String {
+        let account = self.control.ensure_account(&strongroom_control::NewAccount {
+            name: "acct".to_owned(),
+            resource_group: "rg".to_owned(),
+            location: "local".to_owned(),
+            encryption: strongroom_control::Encryption {
+                vault_url: "https://v1.vault.localhost".to_owned(),
+                key_name: "customer".to_owned(),
+                key_version: None,
+            },
+        });
+        let secret = self.issuer.admit_identity(account.unwrap().identity).unwrap();
+        let query = "/msi/token?api-version=2019-08-01&resource=https://management.azure.com/";
+        let request = Request::get(query).header("x-identity-header", secret.as_str());
+        let request = request.body(Body::empty()).unwrap();
+        let answer = tower::ServiceExt::oneshot(self.issuer.identity_routes(), request)
+            .await
+            .unwrap();
+        token_in(answer).await
+    }
+
+    /// The owner asks. `{sub}` in the path is the subscription.
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: Value) -> Told {
+        self.ask_as(&self.owner, method, path, body, &[]).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Told {
+        self.ask(Method::GET, path, Value::Null).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Told {
+        self.ask(Method::PUT, path, body).await
+    }
+
+    pub(crate) async fn ask_as(
+        &self,
+        token: &str,
+        method: Method,
+        path: &str,
+        body: Value,
+        headers: &[(&str, &str)],
+    ) -> Told {
+        let mut uri = path.replace("{sub}", &self.subscription).replace(' ', "%20");
+        if !uri.contains("api-version") {
+            let sign = if uri.contains('?') { '&' } else { '?' };
+            uri.push_str(&format!("{sign}api-version=2024-11-01"));
+        }
+        let body = match body {
+            Value::Null => Body::empty(),
+            Value::String(raw) => Body::from(raw),
+            body => Body::from(body.to_string()),
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header(HOST, "management.localhost:8443");
+        if !token.is_empty() {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(body).unwrap()).await
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Told {
+        let answer = self.arm.answer(request).await;
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let body = if body.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&body).unwrap()
+        };
+        Told {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    pub(crate) async fn group(&self, name: &str) {
+        let told = self
+            .put(
+                &format!("{{sub}}/resourceGroups/{name}"),
+                serde_json::json!({"location": "eastus"}),
+            )
+            .await;
+        assert_eq!(told.status, 201, "{}", told.body);
+    }
+
+    /// Follows `nextLink` to the end; gives a member of every row.
+    pub(crate) async fn all(&self, path: &str, name: &str) -> (Vec<String>, usize) {
+        let mut told = self.get(path).await;
+        let (mut found, mut pages) = (told.each(name), 1);
+        while let Some(next) = told.body["nextLink"].as_str() {
+            let next = next
+                .strip_prefix("https://management.localhost:8443")
+                .unwrap()
+                .to_owned();
+            told = self.get(&next).await;
+            found.extend(told.each(name));
+            pages += 1;
+        }
+        (found, pages)
+    }
+}
+
+async fn token_in(answer: http::Response<Body>) -> String {
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    body["access_token"].as_str().unwrap().to_owned()
+}
+
+fn open_journal(folder: &Path) -> Journal {
+    let key =
+        SigningKey::load_or_create(&folder.join("journal-key"), "strongroom.localhost/control").unwrap();
+    Journal::open(&folder.join("journal"), key).unwrap()
+}
