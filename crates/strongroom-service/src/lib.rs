@@ -30,7 +30,7 @@ mod sse;
 mod tests;
 
 // The public interface is:
-pub use auth::{AuthDenied, Authenticate, Caller, Credential, Rights};
+pub use auth::{AuthDenied, Authenticate, Caller, Credential, Crud, Rights};
 pub use connection::{Carrier, ConnectionCut};
 pub use journal::{JournalSink, ServiceEvent, ServiceJournal, follow};
 pub use limits::Limits;
