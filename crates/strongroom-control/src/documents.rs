@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -20,6 +20,44 @@ const TABLES: &str = "CREATE TABLE document (
   json TEXT NOT NULL,
   PRIMARY KEY (kind, name)
 ) STRICT, WITHOUT ROWID;";
+
+const PUT: &str = "INSERT INTO document (kind, name, json) VALUES (?1, ?2, ?3)
+  ON CONFLICT (kind, name) DO UPDATE SET json = excluded.json";
+const DELETE: &str = "DELETE FROM document WHERE kind = ?1 AND name = ?2";
+
+/// Changes of documents that belong together.
+#[derive(Default)]
+pub(crate) struct Batch {
+    edits: Vec<Edit>,
+}
+
+struct Edit {
+    kind: &'static str,
+    name: String,
+    /// The new text, or none to remove the document.
+    json: Option<String>,
+}
+
+impl Batch {
+    /// Adds or replaces a document.
+    pub(crate) fn put(
+        &mut self,
+        kind: &'static str,
+        name: &str,
+        document: &impl Serialize,
+    ) -> Result<(), ControlError> {
+        let json = Some(serde_json::to_string(document)?);
+        let name = name.to_owned();
+        self.edits.push(Edit { kind, name, json });
+        Ok(())
+    }
+
+    /// Removes a document; one that is not there is no fault.
+    pub(crate) fn delete(&mut self, kind: &'static str, name: &str) {
+        let (name, json) = (name.to_owned(), None);
+        self.edits.push(Edit { kind, name, json });
+    }
+}
 
 /// The database.
 pub(crate) struct Documents {
@@ -58,13 +96,29 @@ impl Documents {
         texts.map(|text| Ok(serde_json::from_str(&text?)?)).collect()
     }
 
-    /// Adds or replaces a document. It is on disk when this returns.
-    pub(crate) fn put(&self, kind: &str, name: &str, document: &impl Serialize) -> Result<(), ControlError> {
-        let json = serde_json::to_string(document)?;
-        let sql = "INSERT INTO document (kind, name, json) VALUES (?1, ?2, ?3)
-            ON CONFLICT (kind, name) DO UPDATE SET json = excluded.json";
-        self.lock().prepare_cached(sql)?.execute((kind, name, json))?;
-        Ok(())
+    /// Adds or replaces one document. It is on disk when this returns.
+    pub(crate) fn put(
+        &self,
+        kind: &'static str,
+        name: &str,
+        document: &impl Serialize,
+    ) -> Result<(), ControlError> {
+        let mut batch = Batch::default();
+        batch.put(kind, name, document)?;
+        self.commit(&batch)
+    }
+
+    /// Does all that the batch asks for, or nothing. It is on disk when this returns.
+    pub(crate) fn commit(&self, batch: &Batch) -> Result<(), ControlError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for Edit { kind, name, json } in &batch.edits {
+            match json {
+                Some(json) => transaction.prepare_cached(PUT)?.execute((kind, name, json))?,
+                None => transaction.prepare_cached(DELETE)?.execute((kind, name))?,
+            };
+        }
+        Ok(transaction.commit()?)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Connection> {

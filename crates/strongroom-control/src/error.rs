@@ -1,6 +1,11 @@
 use std::io;
 use std::path::PathBuf;
 
+use strongroom_azure::{ErrorStatus, Problem};
+use uuid::Uuid;
+
+use crate::directory::PrincipalType;
+
 /// Why the control plane did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,9 +37,135 @@ pub enum ControlError {
     /// The customer key is not named as a vault could name it.
     #[error("the customer key: {0}")]
     KeyName(#[source] strongroom_seal::KeyIdError),
+    /// The caller's roles do not hold the action here; somebody who may assign roles can help.
+    #[error(
+        "The client '{client}' with object id '{caller}' does not have authorization to perform action '{action}' over \
+         scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your credentials."
+    )]
+    NotAuthorized {
+        /// How the caller is called.
+        client: String,
+        /// The caller's object id.
+        caller: Uuid,
+        /// What was to be done.
+        action: String,
+        /// Where.
+        scope: String,
+    },
+    /// The caller may not do this in the directory; the administrator may.
+    #[error("Insufficient privileges to complete the operation.")]
+    DirectoryDenied,
+    /// The same role is assigned to the same principal at the same scope already.
+    #[error(
+        "The role assignment already exists. The ID of the existing role assignment is {}.",
+        existing.simple()
+    )]
+    AssignmentExists {
+        /// That assignment.
+        existing: Uuid,
+    },
+    /// An assignment cannot become another one; delete it and make a new one.
+    #[error("Tenant ID, application ID, principal ID, and scope are not allowed to be updated.")]
+    AssignmentFixed,
     /// There are as many role assignments as there may be.
-    #[error("there are too many role assignments")]
+    #[error("No more role assignments can be created.")]
     TooManyAssignments,
+    /// There are as many custom roles as there may be.
+    #[error("Role definition limit exceeded. No more role definitions can be created.")]
+    TooManyRoles,
+    /// There are as many of them as there may be; remove some.
+    #[error("there are too many {what}")]
+    TooMany {
+        /// What there are too many of.
+        what: &'static str,
+    },
+    /// Nobody in the directory has this object id.
+    #[error("Principal {} does not exist in the directory {tenant}.", id.simple())]
+    NoPrincipal {
+        /// The object id.
+        id: Uuid,
+        /// The tenant.
+        tenant: Uuid,
+    },
+    /// The principal is not what the caller says it is.
+    #[error(
+        "The PrincipalId '{id}' has type '{found}', which is different from the specified PrincipalType '{said}'."
+    )]
+    PrincipalTypeDiffers {
+        /// The object id.
+        id: Uuid,
+        /// What it is.
+        found: PrincipalType,
+        /// What the caller said.
+        said: PrincipalType,
+    },
+    /// There is no such role.
+    #[error("The specified role definition with ID '{}' does not exist.", id.simple())]
+    NoRole {
+        /// The role's GUID.
+        id: Uuid,
+    },
+    /// The role's assignable scopes do not cover the scope.
+    #[error(
+        "The role definition '{role}' is not assignable at the scope '{scope}': see its assignableScopes."
+    )]
+    NotAssignable {
+        /// The role's name.
+        role: String,
+        /// Where it was to be assigned.
+        scope: String,
+    },
+    /// A role of this name is there already.
+    #[error("A custom role with the same name already exists in this directory. Use a different name.")]
+    RoleNameTaken,
+    /// The role is still assigned; remove the assignments first.
+    #[error("There are existing role assignments referencing role '{role}': {count} of them.")]
+    RoleAssigned {
+        /// The role's name.
+        role: String,
+        /// How many assignments stand in the way.
+        count: usize,
+    },
+    /// Built-in roles stay as they are.
+    #[error("'{0}' is a built-in role: it cannot be changed or deleted.")]
+    RoleBuiltIn(String),
+    /// What was asked for makes no role.
+    #[error("The role definition is not valid: {reason}.")]
+    InvalidRole {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The scope names no subscription of ours, or nothing that roles can be assigned on.
+    #[error("'{scope}' is not a scope that roles can be assigned at: {reason}.")]
+    InvalidScope {
+        /// The scope.
+        scope: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// What was asked for cannot be done with this principal.
+    #[error("{reason}")]
+    InvalidPrincipal {
+        /// What is wrong.
+        reason: String,
+    },
+    /// More than one goes by this name; use an id.
+    #[error("{count} principals are called '{name}': use an object id")]
+    Ambiguous {
+        /// The name.
+        name: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// Account keys are turned off.
+    #[error("Failed to list key. disableLocalAuth is set to be true")]
+    LocalAuthDisabled,
+    /// The account has sealed data that only its own id can open.
+    #[error("the account {name} has sealed data: nothing could open it again")]
+    AccountInUse {
+        /// The account's name.
+        name: String,
+    },
     /// The database could not be read or written.
     #[error("control.db: {0}")]
     Database(#[from] rusqlite::Error),
@@ -83,4 +214,48 @@ pub enum AnchorFault {
     /// It could not be kept.
     #[error(transparent)]
     Control(#[from] ControlError),
+}
+
+impl ControlError {
+    /// The error as Azure words it; what is inside stays in the log.
+    pub fn problem(&self) -> Problem {
+        let (status, code) = self.status_and_code();
+        if status == ErrorStatus::INTERNAL {
+            return Problem::new(status, code, "The control plane failed; see the logs.");
+        }
+        Problem::new(status, code, self.to_string())
+    }
+
+    fn status_and_code(&self) -> (ErrorStatus, &'static str) {
+        const BAD: ErrorStatus = ErrorStatus::BAD_REQUEST;
+        match self {
+            Self::NotAuthorized { .. } => (ErrorStatus::FORBIDDEN, "AuthorizationFailed"),
+            Self::DirectoryDenied => (ErrorStatus::FORBIDDEN, "Authorization_RequestDenied"),
+            Self::AssignmentExists { .. } => (ErrorStatus::CONFLICT, "RoleAssignmentExists"),
+            Self::AssignmentFixed => (BAD, "RoleAssignmentUpdateNotPermitted"),
+            Self::TooManyAssignments => (BAD, "RoleAssignmentLimitExceeded"),
+            Self::TooManyRoles => (BAD, "RoleDefinitionLimitExceeded"),
+            Self::TooMany { .. } => (BAD, "Directory_QuotaExceeded"),
+            Self::NoPrincipal { .. } => (BAD, "PrincipalNotFound"),
+            Self::PrincipalTypeDiffers { .. } => (BAD, "UnmatchedPrincipalType"),
+            Self::NoRole { .. } => (ErrorStatus::NOT_FOUND, "RoleDefinitionDoesNotExist"),
+            Self::NotAssignable { .. } => (BAD, "RoleAssignmentScopeNotAssignableToRoleDefinition"),
+            Self::RoleNameTaken => (ErrorStatus::CONFLICT, "RoleDefinitionWithSameNameExists"),
+            Self::RoleAssigned { .. } => (BAD, "RoleDefinitionHasAssignments"),
+            Self::RoleBuiltIn(_) | Self::InvalidRole { .. } => (BAD, "InvalidRoleDefinition"),
+            Self::InvalidScope { .. } => (BAD, "InvalidScope"),
+            Self::InvalidPrincipal { .. } | Self::Ambiguous { .. } => (BAD, "Request_BadRequest"),
+            Self::LocalAuthDisabled | Self::KeyName(_) => (BAD, "BadRequest"),
+            Self::BadName { .. } => (BAD, "InvalidResourceName"),
+            Self::NotFound { .. } => (ErrorStatus::NOT_FOUND, "ResourceNotFound"),
+            Self::AlreadyExists { .. } | Self::AccountInUse { .. } => (ErrorStatus::CONFLICT, "Conflict"),
+            Self::Database(_)
+            | Self::Document(_)
+            | Self::FutureFormat { .. }
+            | Self::Key { .. }
+            | Self::NoRandomness
+            | Self::Interrupted
+            | Self::Io { .. } => (ErrorStatus::INTERNAL, "InternalServerError"),
+        }
+    }
 }

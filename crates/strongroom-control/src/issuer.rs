@@ -128,9 +128,9 @@ impl TokenIssuer {
             oid: object_id.clone(),
             sub: object_id,
             tid: self.inner.control.tenant(),
-            appid: Some(principal.client_id.to_string()),
+            appid: principal.client_id().map(|id| id.to_string()),
             idtyp: Some("app".to_owned()),
-            resource: principal.resource.clone(),
+            resource: principal.resource().map(str::to_owned),
             uti: Some(Uuid::new_v4().simple().to_string()),
         };
         let token = self
@@ -266,9 +266,9 @@ fn grant(
     })
 }
 
-fn authenticate(issuer: &TokenIssuer, client_id: &str, secret: &str) -> Result<Principal, OAuthError> {
+fn authenticate(issuer: &TokenIssuer, client_id: &str, secret: &str) -> Result<Arc<Principal>, OAuthError> {
     let known = issuer.inner.control.principal_by_client(client_id);
-    let Some(principal) = known.filter(|principal| principal.kind == PrincipalKind::Application) else {
+    let Some(principal) = known.filter(|principal| principal.kind() == PrincipalKind::Application) else {
         let sentence = "Application with the given identifier was not found in the directory.";
         return Err(OAuthError::new(
             StatusCode::BAD_REQUEST,
@@ -277,7 +277,7 @@ fn authenticate(issuer: &TokenIssuer, client_id: &str, secret: &str) -> Result<P
             sentence,
         ));
     };
-    if principal.has_secret(secret) {
+    if principal.has_secret(secret, issuer.now()) {
         return Ok(principal);
     }
     let sentence = "Invalid client secret provided.";
@@ -327,8 +327,8 @@ fn identity_grant(issuer: &TokenIssuer, query: &str, headers: &HeaderMap) -> Res
     let principal = holder
         .and_then(|id| issuer.inner.control.principal(id))
         .ok_or_else(refused)?;
-    let asked = form.get("client_id");
-    if asked.is_some_and(|client_id| client_id != principal.client_id.to_string()) {
+    let client_id = principal.client_id().map(|id| id.to_string()).unwrap_or_default();
+    if form.get("client_id").is_some_and(|asked| asked != client_id) {
         return Err(bad("No managed identity with this client_id is assigned here."));
     }
     let failed = |_| {
@@ -346,7 +346,7 @@ fn identity_grant(issuer: &TokenIssuer, query: &str, headers: &HeaderMap) -> Res
         expires_on: expires.to_string(),
         resource: resource.to_owned(),
         token_type: "Bearer",
-        client_id: principal.client_id.to_string(),
+        client_id,
     })
 }
 

@@ -2,9 +2,12 @@
 //!
 //! It knows no records and no plaintext. What it decides reaches the keyring and the service as watched values; it answers the
 //! vault's question "may this caller do that" through the vault's own [`Access`](strongroom_vault::Access).
+//!
+//! [`Control`] is the system's own hand: it checks no permission. An [`Actor`] is the control plane on behalf of a caller, and
+//! checks every one; commands, Resource Manager and Graph are doors to it.
 
-mod account_keys;
 mod accounts;
+mod actor;
 mod arm;
 mod control;
 mod directory;
@@ -15,12 +18,25 @@ mod issuer;
 mod limits;
 mod names;
 mod roles;
+mod scopes;
+mod shapes;
+mod state;
+mod vault_access;
 
 // The public interface is:
-pub use accounts::{Account, Anchor, Deployment, Encryption, NewAccount, RevocationPolicy};
+pub use accounts::{
+    Account, Anchor, Crud, Deployment, Encryption, KeySlot, NewAccount, OpenAiRights, RevocationPolicy,
+};
+pub use actor::Actor;
 pub use arm::{Arm, ArmError, ArmParts};
-pub use control::{Control, OpenAiRights};
-pub use directory::{Principal, PrincipalKind};
+pub use control::Control;
+pub use directory::{
+    ClientSecret, Credentials, NewIdentity, NewSecret, NoPrincipalType, Principal, PrincipalDetail,
+    PrincipalFilter, PrincipalKind, PrincipalType,
+};
 pub use error::{AnchorFault, ControlError};
 pub use issuer::TokenIssuer;
-pub use roles::{ActionKind, Assignment, BuiltInRole};
+pub use roles::{
+    ASSIGN, ActionKind, Assignment, AssignmentFilter, BuiltInRole, NewAssignment, NewRole, Permission,
+    PermissionText, RoleDefinition, RoleFilter, UNASSIGN,
+};

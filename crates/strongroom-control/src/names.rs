@@ -1,7 +1,7 @@
 //! What things may be called.
 
 use crate::error::ControlError;
-use crate::limits::{DEPLOYMENT_NAME, HOST_LABEL, LABEL};
+use crate::limits::{DEPLOYMENT_NAME, HOST_LABEL, IDENTITY_NAME, LABEL};
 
 /// A name that is also a host's: letters, digits and hyphens, not at either end.
 pub(crate) fn host_label(what: &'static str, name: &str) -> Result<(), ControlError> {
@@ -20,6 +20,12 @@ pub(crate) fn label(what: &'static str, name: &str) -> Result<(), ControlError> 
 pub(crate) fn deployment(name: &str) -> Result<(), ControlError> {
     let fits = DEPLOYMENT_NAME.contains(&name.len()) && name.starts_with(|c: char| c.is_ascii_alphanumeric());
     check("deployment", name, fits, b"-_.:/@+")
+}
+
+/// A user-assigned identity.
+pub(crate) fn identity(name: &str) -> Result<(), ControlError> {
+    let fits = IDENTITY_NAME.contains(&name.len()) && name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    check("identity", name, fits, b"-_")
 }
 
 fn check(what: &'static str, name: &str, fits: bool, beside: &[u8]) -> Result<(), ControlError> {

@@ -37,7 +37,7 @@ fn open(folder: &Path) -> Control {
     Control::open(&folder.join("control"), Arc::new(StillClock)).unwrap()
 }
 
-fn account(control: &Control) -> Account {
+fn account(control: &Control) -> Arc<Account> {
     let encryption = Encryption {
         vault_url: "https://v1.vault.localhost".to_owned(),
         key_name: "customer".to_owned(),
@@ -227,14 +227,16 @@ fn data_actions_become_rights_in_the_service() {
     let account = account(&control);
     let (administrator, _) = control.ensure_administrator(None).unwrap();
     let who = administrator.object_id.to_string();
-    assert!(!control.openai_rights(&who, &account).read);
+    assert!(control.openai_rights(&who, &account).is_none());
     let scope = account.resource_id().parse().unwrap();
     let user = BuiltInRole::by_name("Cognitive Services OpenAI User").unwrap();
     control
         .ensure_assignment(administrator.object_id, user, &scope)
         .unwrap();
     let rights = control.openai_rights(&who, &account);
-    assert!(rights.read && rights.infer && !rights.write && !rights.delete);
+    assert!(rights.models && rights.chat && rights.embeddings);
+    assert!(rights.files.read && !rights.files.write && !rights.files.delete);
+    assert!(rights.responses.read && rights.responses.write && rights.responses.delete);
     assert!(!control.may(
         &who,
         &scope,
@@ -317,7 +319,7 @@ async fn an_application_gets_a_token_that_verifies() {
     let (administrator, secret) = control.ensure_administrator(None).unwrap();
     let form = format!(
         "client_id={}&client_secret={}&grant_type=client_credentials&client_info=1&scope=https%3A%2F%2Fvault.azure.net%2F.default",
-        administrator.client_id,
+        administrator.client_id().unwrap(),
         secret.unwrap().as_str(),
     );
     let (status, answer) = ask_token(&control, &form).await;
@@ -341,7 +343,7 @@ async fn refusals_carry_the_numbers_that_clients_know() {
     let folder = TempDir::new().unwrap();
     let control = open(folder.path());
     let (administrator, _) = control.ensure_administrator(None).unwrap();
-    let id = administrator.client_id;
+    let id = administrator.client_id().unwrap();
     let scope = "scope=x%2F.default";
     for (form, status, number) in [
         (

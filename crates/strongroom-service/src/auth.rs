@@ -44,26 +44,57 @@ pub struct Caller {
     pub rights: Rights,
 }
 
-/// What a caller may do in the data plane.
+/// What a caller may do in the data plane, by family of routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rights {
-    /// Read files, responses and models.
+    /// See models.
+    pub models: bool,
+    /// Files.
+    pub files: Crud,
+    /// Stored responses. To make one is to ask a model and keep the answer.
+    pub responses: Crud,
+    /// Ask a model, keeping nothing.
+    pub chat: bool,
+    /// Have text embedded.
+    pub embeddings: bool,
+}
+
+/// Rights over things that are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crud {
+    /// See them.
     pub read: bool,
-    /// Upload, create responses.
+    /// Make and change them.
     pub write: bool,
-    /// Delete files and responses.
+    /// Delete them.
     pub delete: bool,
-    /// Ask a model.
-    pub infer: bool,
+}
+
+impl Crud {
+    /// Everything.
+    pub const ALL: Self = Self {
+        read: true,
+        write: true,
+        delete: true,
+    };
+
+    fn holds(self, act: Act) -> bool {
+        match act {
+            Act::Read => self.read,
+            Act::Write => self.write,
+            Act::Delete => self.delete,
+        }
+    }
 }
 
 impl Rights {
     /// Everything: what an account key may do.
     pub const ALL: Self = Self {
-        read: true,
-        write: true,
-        delete: true,
-        infer: true,
+        models: true,
+        files: Crud::ALL,
+        responses: Crud::ALL,
+        chat: true,
+        embeddings: true,
     };
 }
 
@@ -87,19 +118,29 @@ pub enum AuthDenied {
 /// A right that a route asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Right {
+    Models,
+    Files(Act),
+    Responses(Act),
+    Chat,
+    Embeddings,
+}
+
+/// What a route does with things that are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Act {
     Read,
     Write,
     Delete,
-    Infer,
 }
 
 impl Rights {
     fn holds(self, right: Right) -> bool {
         match right {
-            Right::Read => self.read,
-            Right::Write => self.write,
-            Right::Delete => self.delete,
-            Right::Infer => self.infer,
+            Right::Models => self.models,
+            Right::Files(act) => self.files.holds(act),
+            Right::Responses(act) => self.responses.holds(act),
+            Right::Chat => self.chat,
+            Right::Embeddings => self.embeddings,
         }
     }
 }
@@ -148,13 +189,15 @@ impl Permits {
     }
 }
 
-/// Asking a model touches no storage.
+/// Asking a model touches no storage, and models are not kept there.
 fn action(right: Right) -> Option<Action> {
     match right {
-        Right::Read => Some(Action::Read),
-        Right::Write => Some(Action::Write),
-        Right::Delete => Some(Action::Delete),
-        Right::Infer => None,
+        Right::Files(act) | Right::Responses(act) => Some(match act {
+            Act::Read => Action::Read,
+            Act::Write => Action::Write,
+            Act::Delete => Action::Delete,
+        }),
+        Right::Models | Right::Chat | Right::Embeddings => None,
     }
 }
 

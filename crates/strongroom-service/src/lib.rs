@@ -31,7 +31,7 @@ mod tests;
 
 // The public interface is:
 pub use arriving::BodyFault;
-pub use auth::{AuthDenied, Authenticate, Caller, Credential, Rights};
+pub use auth::{AuthDenied, Authenticate, Caller, Credential, Crud, Rights};
 pub use connection::{Carrier, ConnectionCut};
 pub use journal::{JournalSink, ServiceEvent, ServiceJournal, follow};
 pub use limits::Limits;

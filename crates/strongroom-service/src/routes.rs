@@ -7,7 +7,7 @@ use axum::Router;
 use axum::routing::{MethodFilter, on};
 use futures::future::BoxFuture;
 
-use crate::auth::Right;
+use crate::auth::{Act, Right};
 use crate::call::{Answer, Call};
 use crate::limits::{self, Limits};
 use crate::parts::ServiceParts;
@@ -65,43 +65,42 @@ macro_rules! handler {
     };
 }
 
-const READ: &[Right] = &[Right::Read];
-const WRITE: &[Right] = &[Right::Write];
-const DELETE: &[Right] = &[Right::Delete];
-const INFER: &[Right] = &[Right::Infer];
-const RESPOND: &[Right] = &[Right::Infer, Right::Read, Right::Write];
+const MODELS: &[Right] = &[Right::Models];
+const READ_FILES: &[Right] = &[Right::Files(Act::Read)];
+const WRITE_FILES: &[Right] = &[Right::Files(Act::Write)];
+const DELETE_FILES: &[Right] = &[Right::Files(Act::Delete)];
+const CHAT: &[Right] = &[Right::Chat];
+const EMBED: &[Right] = &[Right::Embeddings];
+const READ_RESPONSES: &[Right] = &[Right::Responses(Act::Read)];
+/// To make or to end one is to read others too: those that it goes on from.
+const RESPOND: &[Right] = &[Right::Responses(Act::Write), Right::Responses(Act::Read)];
+const DELETE_RESPONSES: &[Right] = &[Right::Responses(Act::Delete)];
 
 /// Every route of the service.
 pub(crate) static ROUTES: &[Route] = &[
-    get("/models", READ, handler!(models::list)),
-    get("/models/{id}", READ, handler!(models::get)),
-    get("/files", READ, handler!(files::list)),
+    get("/models", MODELS, handler!(models::list)),
+    get("/models/{id}", MODELS, handler!(models::get)),
+    get("/files", READ_FILES, handler!(files::list)),
     Route {
         body: BodyLimit::File,
         time: limits::UPLOAD_TIME,
-        ..post("/files", WRITE, handler!(files::upload))
+        ..post("/files", WRITE_FILES, handler!(files::upload))
     },
-    get("/files/{id}", READ, handler!(files::get)),
-    delete("/files/{id}", DELETE, handler!(files::delete)),
-    get("/files/{id}/content", READ, handler!(files::content)),
-    inference("/chat/completions", INFER, true, handler!(chat::create)),
-    inference("/embeddings", INFER, true, handler!(embeddings::create)),
+    get("/files/{id}", READ_FILES, handler!(files::get)),
+    delete("/files/{id}", DELETE_FILES, handler!(files::delete)),
+    get("/files/{id}/content", READ_FILES, handler!(files::content)),
+    inference("/chat/completions", CHAT, true, handler!(chat::create)),
+    inference("/embeddings", EMBED, true, handler!(embeddings::create)),
     inference("/responses", RESPOND, false, handler!(responses::create)),
-    get("/responses/{id}", READ, handler!(responses::get)),
-    delete("/responses/{id}", DELETE, handler!(responses::delete)),
-    post(
-        "/responses/{id}/cancel",
-        WRITE_AND_READ,
-        handler!(responses::cancel),
-    ),
+    get("/responses/{id}", READ_RESPONSES, handler!(responses::get)),
+    delete("/responses/{id}", DELETE_RESPONSES, handler!(responses::delete)),
+    post("/responses/{id}/cancel", RESPOND, handler!(responses::cancel)),
     get(
         "/responses/{id}/input_items",
-        READ,
+        READ_RESPONSES,
         handler!(responses::input_items),
     ),
 ];
-
-const WRITE_AND_READ: &[Right] = &[Right::Write, Right::Read];
 
 const fn get(path: &'static str, needs: &'static [Right], handler: Handler) -> Route {
     Route {

@@ -12,7 +12,9 @@ use strongroom_control::{
 };
 use strongroom_models::Engine;
 use strongroom_seal::{AccountId, BoxFuture, Clock, KeyName, KeyWrap};
-use strongroom_service::{AccountName, AuthDenied, Authenticate, Caller, Credential, Deployments, Rights};
+use strongroom_service::{
+    AccountName, AuthDenied, Authenticate, Caller, Credential, Crud, Deployments, Rights,
+};
 use strongroom_store::{Anchor, AnchorError, AnchorKeeper, Binding, Store};
 use strongroom_vault::{
     Connections, KeyChanged, KeyVaultClient, KeyVaultClientConfig, VaultCredential, VaultHosts,
@@ -76,7 +78,7 @@ pub(crate) fn bindings(
     impl Future<Output = ()> + Send + 'static,
 ) {
     let mut accounts = control.accounts();
-    let bind = move |accounts: &[Account]| {
+    let bind = move |accounts: &[Arc<Account>]| {
         accounts
             .iter()
             .filter_map(|account| binding(account, revocation_bound, outage_grace))
@@ -203,7 +205,7 @@ pub(crate) fn deployments(
 }
 
 /// Deployments whose model nobody has are kept in the account, and not served.
-fn table(accounts: &[Account], engines: &Engines) -> Deployments {
+fn table(accounts: &[Arc<Account>], engines: &Engines) -> Deployments {
     let mut table = Deployments::default();
     for account in accounts {
         for (name, deployment) in &account.deployments {
@@ -256,7 +258,7 @@ impl Callers {
             .ok_or(AuthDenied::Unknown)?;
         Ok(Caller {
             account: account.id,
-            account_name: account.name,
+            account_name: account.name.clone(),
             name: format!("key{}", slot + 1),
             rights: Rights::ALL,
         })
@@ -274,22 +276,15 @@ impl Callers {
                 }
             })?;
         let account = self.control.account(name).ok_or(AuthDenied::Unknown)?;
-        let rights = rights(self.control.openai_rights(&claims.oid, &account));
-        if rights
-            == (Rights {
-                read: false,
-                write: false,
-                delete: false,
-                infer: false,
-            })
-        {
+        let rights_here = self.control.openai_rights(&claims.oid, &account);
+        if rights_here.is_none() {
             return Err(AuthDenied::Forbidden);
         }
         Ok(Caller {
             account: account.id,
-            account_name: account.name,
+            account_name: account.name.clone(),
             name: claims.oid,
-            rights,
+            rights: rights(rights_here),
         })
     }
 
@@ -338,11 +333,17 @@ impl Guard for Callers {
 }
 
 fn rights(rights: OpenAiRights) -> Rights {
+    let crud = |crud: strongroom_control::Crud| Crud {
+        read: crud.read,
+        write: crud.write,
+        delete: crud.delete,
+    };
     Rights {
-        read: rights.read,
-        write: rights.write,
-        delete: rights.delete,
-        infer: rights.infer,
+        models: rights.models,
+        files: crud(rights.files),
+        responses: crud(rights.responses),
+        chat: rights.chat,
+        embeddings: rights.embeddings,
     }
 }
 

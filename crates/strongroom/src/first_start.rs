@@ -1,5 +1,7 @@
 //! What an instance needs to be there: made at the first start, found at every other.
 
+use std::sync::Arc;
+
 use strongroom_control::{
     Account, BuiltInRole, Control, ControlError, Deployment, Encryption, NewAccount, RevocationPolicy,
 };
@@ -50,7 +52,7 @@ pub(crate) async fn key(control: Control, engine: VaultEngine) -> Result<(), Sta
 
 /// The account, who it is to the vault, and who administers both.
 pub(crate) struct Identities {
-    pub(crate) account: Account,
+    pub(crate) account: Arc<Account>,
     pub(crate) administrator_client: String,
     pub(crate) administrator_secret: Zeroizing<String>,
 }
@@ -99,7 +101,10 @@ pub(crate) fn identities(control: &Control, known_secret: Option<&str>) -> Resul
     let secret = renewed.or_else(|| known_secret.map(|known| Zeroizing::new(known.to_owned())));
     Ok(Identities {
         account,
-        administrator_client: administrator.client_id.to_string(),
+        administrator_client: administrator
+            .client_id()
+            .ok_or(StartError::Interrupted)?
+            .to_string(),
         administrator_secret: secret.ok_or(StartError::Interrupted)?,
     })
 }

@@ -75,6 +75,29 @@ async fn a_caller_who_only_reads_can_neither_write_nor_delete_nor_ask() {
 }
 
 #[tokio::test]
+async fn rights_over_responses_are_no_rights_over_files() {
+    let rig = Rig::new().await;
+    let file = rig.upload("a.txt", b"hello").await;
+    let path = format!("/openai/v1/files/{}", file["id"].as_str().unwrap());
+    let asking = [
+        ("authorization", "Bearer asking.token.here"),
+        ("content-type", "application/json"),
+    ];
+    let body = json!({ "model": "tiny", "input": "hi" }).to_string();
+    let made = said(
+        rig.send(Method::POST, "/openai/v1/responses", body.into(), &asking)
+            .await,
+    )
+    .await;
+    assert_eq!(made.status, 200);
+    let deleted = said(rig.send(Method::DELETE, &path, Body::empty(), &asking).await).await;
+    assert_eq!(deleted.error(), (403, "permission_denied".to_owned(), None));
+    let response = format!("/openai/v1/responses/{}", made.json()["id"].as_str().unwrap());
+    let deleted = said(rig.send(Method::DELETE, &response, Body::empty(), &asking).await).await;
+    assert_eq!(deleted.status, 200);
+}
+
+#[tokio::test]
 async fn a_caller_without_any_right_is_told_so() {
     let rig = Rig::new().await;
     let answer = with(&rig, &[("authorization", "Bearer no.rights.here")]).await;

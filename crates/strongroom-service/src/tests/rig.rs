@@ -24,8 +24,8 @@ use tokio::sync::{mpsc, watch};
 use tower::ServiceExt;
 
 use crate::{
-    AccountName, AuthDenied, Authenticate, Caller, Credential, Deployment, Deployments, Limits, Metrics,
-    RevocationPolicy, Rights, ServiceEvent, ServiceJournal, ServiceParts, router,
+    AccountName, AuthDenied, Authenticate, Caller, Credential, Crud, Deployment, Deployments, Limits,
+    Metrics, RevocationPolicy, Rights, ServiceEvent, ServiceJournal, ServiceParts, router,
 };
 
 pub(super) const KEY: &str = "key-of-contoso";
@@ -496,10 +496,21 @@ impl Authenticate for Callers {
         account: &'a AccountName,
         credential: Credential<'a>,
     ) -> BoxFuture<'a, Result<Caller, AuthDenied>> {
-        let reads = Rights {
+        let only_read = Crud {
             write: false,
             delete: false,
-            infer: false,
+            ..Crud::ALL
+        };
+        let reads = Rights {
+            files: only_read,
+            responses: only_read,
+            chat: false,
+            embeddings: false,
+            ..Rights::ALL
+        };
+        // What a Cognitive Services OpenAI User has.
+        let asks = Rights {
+            files: only_read,
             ..Rights::ALL
         };
         let found = match credential {
@@ -508,6 +519,7 @@ impl Authenticate for Callers {
             // A careless authenticator: the service itself must compare the accounts.
             Credential::Key("key-of-fabrikam") => Ok(Rights::ALL),
             Credential::Token("good.token.here") => Ok(Rights::ALL),
+            Credential::Token("asking.token.here") => Ok(asks),
             Credential::Token("old.token.here") => Err(AuthDenied::Expired),
             Credential::Token("no.rights.here") => Err(AuthDenied::Forbidden),
             _ => Err(AuthDenied::Unknown),

@@ -1,13 +1,58 @@
 //! Accounts: what is on record of each.
 
-use std::collections::BTreeMap;
+mod changes;
+mod keys;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use strongroom_azure::ResourceId;
 use strongroom_seal::{AccountId, BranchVersion, CheckValue, KeyName};
 use uuid::Uuid;
 
+pub use changes::{Crud, KeySlot, OpenAiRights};
+pub(crate) use keys::AccountKeys;
+
 use crate::error::ControlError;
+
+/// Every account, by its name in lower case.
+#[derive(Clone, Default)]
+pub(crate) struct Accounts(HashMap<String, Arc<Account>>);
+
+impl FromIterator<Account> for Accounts {
+    fn from_iter<T: IntoIterator<Item = Account>>(accounts: T) -> Self {
+        let named = accounts
+            .into_iter()
+            .map(|account| (account.name.to_ascii_lowercase(), Arc::new(account)));
+        Self(named.collect())
+    }
+}
+
+impl Accounts {
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<Account>> {
+        self.0.get(&name.to_ascii_lowercase())
+    }
+
+    pub(crate) fn by_id(&self, id: AccountId) -> Option<&Arc<Account>> {
+        self.0.values().find(|account| account.id == id)
+    }
+
+    pub(crate) fn put(&mut self, account: Arc<Account>) {
+        self.0.insert(account.name.to_ascii_lowercase(), account);
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.0.remove(&name.to_ascii_lowercase());
+    }
+
+    /// All of them, by name.
+    pub(crate) fn list(&self) -> Vec<Arc<Account>> {
+        let mut all: Vec<_> = self.0.values().cloned().collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
+    }
+}
 
 /// An account of the AI service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +70,9 @@ pub struct Account {
     pub location: String,
     /// The object id of its system-assigned identity.
     pub identity: Uuid,
+    /// The resource ids of its user-assigned identities. One that was deleted stays until it is taken off.
+    #[serde(default)]
+    pub user_assigned: BTreeSet<String>,
     /// The customer key.
     pub encryption: Encryption,
     /// The pinned check value.

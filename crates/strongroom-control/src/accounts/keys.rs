@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use crate::accounts::Account;
+use super::Account;
 
 const LABEL: &[u8] = b"strongroom/account-key/v1";
 

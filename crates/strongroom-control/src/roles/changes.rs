@@ -1,0 +1,375 @@
+//! What happens to roles and assignments, and who may let it happen.
+
+use std::sync::Arc;
+
+use strongroom_azure::ResourceId;
+use uuid::Uuid;
+
+use super::definition::{ASSIGN, NewRole, RoleDefinition, UNASSIGN};
+use super::{Assignment, BuiltInRole};
+use crate::actor::Actor;
+use crate::control::Control;
+use crate::directory::PrincipalType;
+use crate::error::ControlError;
+use crate::limits::{ASSIGNMENTS, CUSTOM_ROLES, DESCRIPTION};
+use crate::scopes;
+use crate::state::{Change, State};
+
+const READ_ASSIGNMENTS: &str = "Microsoft.Authorization/roleAssignments/read";
+const READ_ROLES: &str = "Microsoft.Authorization/roleDefinitions/read";
+const WRITE_ROLE: &str = "Microsoft.Authorization/roleDefinitions/write";
+const DELETE_ROLE: &str = "Microsoft.Authorization/roleDefinitions/delete";
+
+/// What is asked for when a role is assigned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewAssignment {
+    /// The assignment's own GUID.
+    pub id: Uuid,
+    /// Who gets the role.
+    pub principal: Uuid,
+    /// What the caller takes the principal for; what it is, if left out.
+    pub principal_type: Option<PrincipalType>,
+    /// The role definition's GUID.
+    pub role: Uuid,
+    /// Where it counts, and below.
+    pub scope: ResourceId,
+    /// For people.
+    pub description: Option<String>,
+}
+
+/// Which assignments a list shows. By default all that count at the scope, above or below it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AssignmentFilter {
+    /// Leave out what is below the scope.
+    pub at_scope: bool,
+    /// Those that name this principal.
+    pub principal: Option<Uuid>,
+    /// Those that count for this principal: its own and its groups'.
+    pub assigned_to: Option<Uuid>,
+}
+
+/// Which role definitions a list shows. By default all that may be assigned at the scope.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RoleFilter {
+    /// The one of this name.
+    pub name: Option<String>,
+    /// Built-in roles or custom ones only.
+    pub built_in: Option<bool>,
+    /// Those that may be assigned below the scope too.
+    pub and_below: bool,
+}
+
+impl Control {
+    /// Assigns a role at a scope, unless it is assigned there already.
+    pub fn ensure_assignment(
+        &self,
+        principal: Uuid,
+        role: &BuiltInRole,
+        scope: &ResourceId,
+    ) -> Result<Arc<Assignment>, ControlError> {
+        let new = NewAssignment {
+            id: Uuid::new_v4(),
+            principal,
+            principal_type: None,
+            role: role.id,
+            scope: scope.clone(),
+            description: None,
+        };
+        let mut change = self.change();
+        if let Some(known) = change.state().roles.same(principal, role.id, scope) {
+            return Ok(Arc::clone(known));
+        }
+        let made = assign(&mut change, new, None, self.now())?;
+        change.commit()?;
+        Ok(made)
+    }
+
+    /// Removes every assignment at `scope` and below, and tells how many they were: for a resource that is gone.
+    pub fn remove_assignments_below(&self, scope: &ResourceId) -> Result<usize, ControlError> {
+        let mut change = self.change();
+        let removed = change.remove_assignments_below(scope);
+        change.commit()?;
+        Ok(removed)
+    }
+}
+
+impl Actor {
+    /// Assigns a role. Asking again for the same under the same GUID gives what is there.
+    pub fn assign(&self, new: NewAssignment) -> Result<Arc<Assignment>, ControlError> {
+        let mut change = self.control.change();
+        let state = change.state();
+        scopes::check(state, &new.scope)?;
+        self.authorize_role(state, ASSIGN, &new.scope, new.role)?;
+        if let Some(known) = state.roles.assignment(new.id) {
+            return same_again(known, &new);
+        }
+        let made = assign(&mut change, new, Some(self.caller), self.control.now())?;
+        change.commit()?;
+        Ok(made)
+    }
+
+    /// Takes a role away: the assignment as it was, or none if there was none at this scope.
+    pub fn unassign(&self, scope: &ResourceId, id: Uuid) -> Result<Option<Arc<Assignment>>, ControlError> {
+        let mut change = self.control.change();
+        let state = change.state();
+        let Some(known) = at(state, scope, id) else {
+            self.authorize_in(state, UNASSIGN, scope)?;
+            return Ok(None);
+        };
+        self.authorize_role(state, UNASSIGN, scope, known.role)?;
+        change.remove_assignment(id);
+        change.commit()?;
+        Ok(Some(known))
+    }
+
+    /// One assignment at this scope.
+    pub fn assignment(&self, scope: &ResourceId, id: Uuid) -> Result<Arc<Assignment>, ControlError> {
+        let state = self.control.state();
+        self.authorize_in(&state, READ_ASSIGNMENTS, scope)?;
+        at(&state, scope, id).ok_or_else(|| ControlError::NotFound {
+            what: "role assignment",
+            name: id.to_string(),
+        })
+    }
+
+    /// The assignments that count at a scope, above or below it, by scope and then age.
+    pub fn assignments(
+        &self,
+        scope: &ResourceId,
+        filter: AssignmentFilter,
+    ) -> Result<Vec<Arc<Assignment>>, ControlError> {
+        let state = self.control.state();
+        self.authorize_in(&state, READ_ASSIGNMENTS, scope)?;
+        let holders = filter.assigned_to.map(|to| state.directory.memberships(to));
+        let shown = |known: &Assignment| {
+            let here = known.covers(scope) || (!filter.at_scope && known.is_below(scope));
+            let who = filter
+                .principal
+                .is_none_or(|principal| principal == known.principal);
+            let to = holders
+                .as_ref()
+                .is_none_or(|holders| holders.contains(&known.principal));
+            here && who && to
+        };
+        let mut all: Vec<_> = state
+            .roles
+            .assignments()
+            .filter(|known| shown(known))
+            .cloned()
+            .collect();
+        all.sort_by(|one, other| {
+            (&one.scope, one.created, one.id).cmp(&(&other.scope, other.created, other.id))
+        });
+        Ok(all)
+    }
+
+    /// Makes a custom role or changes it.
+    pub fn put_role(&self, id: Uuid, new: NewRole) -> Result<Arc<RoleDefinition>, ControlError> {
+        let mut change = self.control.change();
+        let state = change.state();
+        let mut role = RoleDefinition::custom(id, new, self.control.now())?;
+        for scope in &role.assignable_scopes {
+            let scope = scopes::parse(scope)?;
+            scopes::check(state, &scope)?;
+            self.authorize_in(state, WRITE_ROLE, &scope)?;
+        }
+        match state.roles.definition(id) {
+            Some(old) => {
+                role.created = old.created;
+                self.check_change(state, old, &role)?;
+            }
+            None => {
+                let custom = state.roles.definitions().filter(|role| !role.is_built_in());
+                if custom.count() >= CUSTOM_ROLES {
+                    return Err(ControlError::TooManyRoles);
+                }
+            }
+        }
+        let taken = |known: &&Arc<RoleDefinition>| known.id != id && same_name(&known.name, &role.name);
+        if state.roles.definitions().any(|known| taken(&known)) {
+            return Err(ControlError::RoleNameTaken);
+        }
+        let role = change.put_role(role)?;
+        change.commit()?;
+        Ok(role)
+    }
+
+    /// Deletes a custom role that nobody has: the role as it was, or none if there was none.
+    pub fn delete_role(
+        &self,
+        scope: &ResourceId,
+        id: Uuid,
+    ) -> Result<Option<Arc<RoleDefinition>>, ControlError> {
+        let mut change = self.control.change();
+        let state = change.state();
+        let Some(role) = state.roles.definition(id).cloned() else {
+            self.authorize_in(state, DELETE_ROLE, scope)?;
+            return Ok(None);
+        };
+        for scope in role.scopes() {
+            self.authorize_in(state, DELETE_ROLE, &scope)?;
+        }
+        if role.is_built_in() {
+            return Err(ControlError::RoleBuiltIn(role.name.clone()));
+        }
+        unused(state, &role, |_| true)?;
+        change.remove_role(id);
+        change.commit()?;
+        Ok(Some(role))
+    }
+
+    /// The roles that may be assigned at a scope, by name.
+    pub fn roles(
+        &self,
+        scope: &ResourceId,
+        filter: &RoleFilter,
+    ) -> Result<Vec<Arc<RoleDefinition>>, ControlError> {
+        let state = self.control.state();
+        self.authorize_in(&state, READ_ROLES, scope)?;
+        let shown = |role: &RoleDefinition| {
+            let below = || role.scopes().any(|assignable| scope.contains(&assignable));
+            let here = role.is_assignable_at(scope) || (filter.and_below && below());
+            let named = filter
+                .name
+                .as_ref()
+                .is_none_or(|name| same_name(name, &role.name));
+            here && named && filter.built_in.is_none_or(|wanted| wanted == role.is_built_in())
+        };
+        let mut all: Vec<_> = state
+            .roles
+            .definitions()
+            .filter(|role| shown(role))
+            .cloned()
+            .collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(all)
+    }
+
+    /// One role, by its GUID.
+    pub fn role(&self, scope: &ResourceId, id: Uuid) -> Result<Arc<RoleDefinition>, ControlError> {
+        let state = self.control.state();
+        self.authorize_in(&state, READ_ROLES, scope)?;
+        state
+            .roles
+            .definition(id)
+            .cloned()
+            .ok_or(ControlError::NoRole { id })
+    }
+
+    /// Fails unless the caller may make `new` of `old`, and nothing that is assigned is in the way.
+    fn check_change(
+        &self,
+        state: &State,
+        old: &RoleDefinition,
+        new: &RoleDefinition,
+    ) -> Result<(), ControlError> {
+        if old.is_built_in() {
+            return Err(ControlError::RoleBuiltIn(old.name.clone()));
+        }
+        for scope in old.scopes() {
+            self.authorize_in(state, WRITE_ROLE, &scope)?;
+        }
+        unused(state, old, |scope| !new.is_assignable_at(scope))
+    }
+}
+
+/// Assigns a role that is not assigned there yet; whoever calls has checked that it may.
+fn assign(
+    change: &mut Change<'_>,
+    new: NewAssignment,
+    created_by: Option<Uuid>,
+    now: u64,
+) -> Result<Arc<Assignment>, ControlError> {
+    let state = change.state();
+    let role = state
+        .roles
+        .definition(new.role)
+        .ok_or(ControlError::NoRole { id: new.role })?;
+    if !role.is_assignable_at(&new.scope) {
+        return Err(ControlError::NotAssignable {
+            role: role.name.clone(),
+            scope: new.scope.to_string(),
+        });
+    }
+    let principal = state
+        .directory
+        .get(new.principal)
+        .ok_or(ControlError::NoPrincipal {
+            id: new.principal,
+            tenant: state.tenant.id,
+        })?;
+    let principal_type = principal.principal_type();
+    if let Some(said) = new.principal_type.filter(|said| *said != principal_type) {
+        return Err(ControlError::PrincipalTypeDiffers {
+            id: new.principal,
+            found: principal_type,
+            said,
+        });
+    }
+    if let Some(known) = state.roles.same(new.principal, new.role, &new.scope) {
+        return Err(ControlError::AssignmentExists { existing: known.id });
+    }
+    if new
+        .description
+        .as_ref()
+        .is_some_and(|text| text.chars().count() > DESCRIPTION)
+    {
+        return Err(ControlError::InvalidPrincipal {
+            reason: format!("a description has at most {DESCRIPTION} characters"),
+        });
+    }
+    if state.roles.assignment_count() >= ASSIGNMENTS {
+        return Err(ControlError::TooManyAssignments);
+    }
+    change.put_assignment(Assignment {
+        id: new.id,
+        principal: new.principal,
+        principal_type,
+        role: new.role,
+        scope: new.scope.as_str().to_owned(),
+        description: new.description,
+        created: now,
+        created_by,
+    })
+}
+
+/// What a GUID that is taken answers: the assignment, if it is what is asked for.
+fn same_again(known: &Arc<Assignment>, new: &NewAssignment) -> Result<Arc<Assignment>, ControlError> {
+    let same = known.principal == new.principal
+        && known.role == new.role
+        && known.at().is_some_and(|scope| scope == new.scope)
+        && known.description == new.description;
+    if same {
+        return Ok(Arc::clone(known));
+    }
+    Err(ControlError::AssignmentFixed)
+}
+
+fn at(state: &State, scope: &ResourceId, id: Uuid) -> Option<Arc<Assignment>> {
+    let known = state.roles.assignment(id)?;
+    known
+        .at()
+        .is_some_and(|at| at == *scope)
+        .then(|| Arc::clone(known))
+}
+
+/// Fails if the role is assigned at a scope that counts.
+fn unused(
+    state: &State,
+    role: &RoleDefinition,
+    counts: impl Fn(&ResourceId) -> bool,
+) -> Result<(), ControlError> {
+    let in_the_way =
+        |known: &&Arc<Assignment>| known.role == role.id && known.at().is_some_and(|at| counts(&at));
+    match state.roles.assignments().filter(in_the_way).count() {
+        0 => Ok(()),
+        count => Err(ControlError::RoleAssigned {
+            role: role.name.clone(),
+            count,
+        }),
+    }
+}
+
+fn same_name(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
