@@ -443,7 +443,7 @@ impl Control {
 
 impl Access for Control {
     fn may(&self, caller: &Caller, vault: &str, key: Option<&str>, action: KeyAction) -> Decision {
-        let scope = match (self.vault_id(vault), key) {
+        let scope = match (vault.parse::<ResourceId>().ok(), key) {
             (Some(vault), Some(key)) => vault.child(&format!("keys/{key}")).ok(),
             (scope, _) => scope,
         };
@@ -457,6 +457,17 @@ impl Access for Control {
         } else {
             Decision::DeniedByRbac
         }
+    }
+
+    /// The directory has no groups yet.
+    fn is_member(&self, _: &Caller, _: &str) -> bool {
+        false
+    }
+
+    fn is_trusted_service(&self, caller: &Caller) -> bool {
+        let accounts = self.shared.accounts.borrow();
+        let is_account = |identity: Uuid| accounts.iter().any(|account| account.identity == identity);
+        caller.tenant == self.tenant() && caller.object_id.parse().is_ok_and(is_account)
     }
 }
 
