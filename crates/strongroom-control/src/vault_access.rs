@@ -2,6 +2,7 @@
 
 use strongroom_azure::ResourceId;
 use strongroom_vault::{Access, Caller, Decision, KeyAction};
+use uuid::Uuid;
 
 use crate::control::Control;
 use crate::error::ControlError;
@@ -40,10 +41,10 @@ impl Control {
 impl Access for Control {
     fn may(&self, caller: &Caller, vault: &str, key: Option<&str>, action: KeyAction) -> Decision {
         let state = self.state();
-        let vault = state.vaults.get(&vault.to_ascii_lowercase());
+        let vault = vault.parse::<ResourceId>().ok();
         let scope = match (vault, key) {
             (Some(vault), Some(key)) => vault.child(&format!("keys/{key}")).ok(),
-            (vault, _) => vault.cloned(),
+            (vault, _) => vault,
         };
         let granted = scope
             .zip(caller.object_id.parse().ok())
@@ -57,5 +58,22 @@ impl Access for Control {
         } else {
             Decision::DeniedByRbac
         }
+    }
+
+    fn is_member(&self, caller: &Caller, group: &str) -> bool {
+        let state = self.state();
+        let Ok(group) = group.parse::<Uuid>() else {
+            return false;
+        };
+        let member = |id| state.directory.memberships(id).contains(&group);
+        caller.tenant == state.tenant.id.to_string() && caller.object_id.parse().is_ok_and(member)
+    }
+
+    fn is_trusted_service(&self, caller: &Caller) -> bool {
+        let is_account = |id: Uuid| {
+            let accounts = self.accounts();
+            accounts.borrow().iter().any(|account| account.identity == id)
+        };
+        caller.tenant == self.tenant() && caller.object_id.parse().is_ok_and(is_account)
     }
 }

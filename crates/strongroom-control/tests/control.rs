@@ -201,8 +201,10 @@ fn the_vault_asks_and_roles_answer() {
         tenant: control.tenant(),
         issuer: String::new(),
     };
-    let ask =
-        |caller: &Caller, vault: &str, action| Access::may(&control, caller, vault, Some("customer"), action);
+    let id = |name: &str| vault.as_str().replace("v1", name);
+    let ask = |caller: &Caller, vault: &str, action| {
+        Access::may(&control, caller, &id(vault), Some("customer"), action)
+    };
     assert_eq!(ask(&caller, "v1", KeyAction::Unwrap), Decision::DeniedByRbac);
     let role = BuiltInRole::by_name("Key Vault Crypto Service Encryption User").unwrap();
     let assigned = control.ensure_assignment(identity, role, &vault).unwrap();
@@ -213,11 +215,24 @@ fn the_vault_asks_and_roles_answer() {
     assert_eq!(ask(&caller, "V1", KeyAction::Unwrap), Decision::Allowed);
     assert_eq!(ask(&caller, "v1", KeyAction::Update), Decision::DeniedByRbac);
     assert_eq!(ask(&caller, "v2", KeyAction::Unwrap), Decision::DeniedByRbac);
+    assert!(control.is_trusted_service(&caller));
+    assert!(
+        !control.is_trusted_service(&Caller {
+            object_id: control
+                .ensure_administrator(None)
+                .unwrap()
+                .0
+                .object_id
+                .to_string(),
+            ..caller.clone()
+        })
+    );
     let stranger = Caller {
         tenant: "other".to_owned(),
         ..caller
     };
     assert_eq!(ask(&stranger, "v1", KeyAction::Unwrap), Decision::DeniedByRbac);
+    assert!(!control.is_trusted_service(&stranger));
 }
 
 #[test]

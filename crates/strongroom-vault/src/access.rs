@@ -1,4 +1,7 @@
-//! Who may do what: asked by the vault, answered by whoever keeps the roles.
+//! Who may do what: asked by the vault, answered by whoever keeps the roles, or by the vault's own access policies.
+
+use crate::engine::settings::{PermissionModel, VaultSettings};
+use crate::policy::{self, KeyPermission};
 
 /// A caller whose token has been verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,18 +105,55 @@ impl KeyAction {
     }
 }
 
-/// What the roles say.
+/// What a vault's permission model says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// The caller may.
     Allowed,
-    /// No role assignment grants the action on this key.
+    /// Roles decide, and no assignment grants the action on this key.
     DeniedByRbac,
+    /// Access policies decide, and none grants the caller the permission.
+    DeniedByPolicy,
 }
 
-/// Answers whether a caller holds the permission for an operation. Asked on every request, so that a removed role counts
+/// What the vault must know of callers and does not keep itself. Asked on every request, so that what was taken away counts
 /// at once; it must not block.
 pub trait Access: Send + Sync + 'static {
-    /// May `caller` do `action` in `vault`, on `key` where one key is meant (`None`: on all, as listing does)?
+    /// Do roles allow `caller` the `action` in the vault with the resource id `vault`, on `key` where one key is meant (`None`:
+    /// on all, as listing does)? Asked only where roles decide.
     fn may(&self, caller: &Caller, vault: &str, key: Option<&str>, action: KeyAction) -> Decision;
+
+    /// Is `caller` a member of the group with this object id? Asked where access policies decide.
+    fn is_member(&self, caller: &Caller, group: &str) -> bool;
+
+    /// Is `caller` a service that a vault's firewall lets through wherever it is: the identity of an AI account of the control
+    /// plane that this vault belongs to?
+    fn is_trusted_service(&self, caller: &Caller) -> bool;
+}
+
+/// What an operation needs, in the words of both permission models.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Needed<'a> {
+    pub(crate) key: Option<&'a str>,
+    pub(crate) action: KeyAction,
+    pub(crate) permission: KeyPermission,
+}
+
+/// The vault's permission model decides; what the other one grants means nothing.
+pub(crate) fn decide(
+    access: &dyn Access,
+    caller: &Caller,
+    vault: &VaultSettings,
+    needed: Needed<'_>,
+) -> Decision {
+    match vault.permissions {
+        PermissionModel::Rbac => access.may(caller, &vault.resource_id, needed.key, needed.action),
+        PermissionModel::AccessPolicies => {
+            if policy::allow(&vault.policies, caller, needed.permission, access) {
+                Decision::Allowed
+            } else {
+                Decision::DeniedByPolicy
+            }
+        }
+    }
 }

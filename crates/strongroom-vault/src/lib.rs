@@ -8,9 +8,12 @@ pub mod conformance;
 mod engine;
 mod limits;
 mod maintenance;
+mod network;
+mod policy;
 mod routes;
 #[cfg(test)]
 mod testing;
+mod throttle;
 
 // The public interface is:
 pub use access::{Access, Caller, Decision, KeyAction};
@@ -29,9 +32,13 @@ pub use engine::period::Period;
 pub use engine::policy::{RotationPolicy, Trigger};
 pub use engine::root_key::{RootKey, RootKeyError};
 pub use engine::settings::{
-    DeletedKey, KeyChange, KeyChanged, KeyOperation, KeyVersion, NewKey, Page, PageStart, Tags, VaultSettings,
+    DeletedKey, DeletedVault, KeyChange, KeyChanged, KeyOperation, KeyVersion, NewKey, Page, PageStart,
+    PermissionModel, Tags, VaultSettings,
 };
 pub use engine::uses::{Used, Using};
 pub use engine::{OpenVaultError, VaultEngine};
 pub use maintenance::Maintenance;
+pub use network::{IpRange, NetworkRules, NoIpRange, VirtualNetwork};
+pub use policy::{AccessPolicy, KeyPermission};
 pub use routes::{ClientAddress, VaultHost, VaultRoutes, routes};
+pub use throttle::{Throttle, Throttling};

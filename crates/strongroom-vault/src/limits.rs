@@ -40,6 +40,24 @@ pub(crate) const MAX_KEY_VERSION: usize = 64;
 pub(crate) const MAX_PAGE: u32 = 25;
 /// Days for which deleted keys stay recoverable.
 pub(crate) const SOFT_DELETE_DAYS: std::ops::RangeInclusive<u32> = 7..=90;
+/// The same, where a vault's maker gives no number; as on Azure.
+pub(crate) const DEFAULT_SOFT_DELETE_DAYS: u32 = 90;
+/// Vaults one engine may have, deleted ones included.
+pub(crate) const MAX_VAULTS: usize = 1_000;
+/// Tags of a vault, as on Azure for every resource.
+pub(crate) const MAX_VAULT_TAGS: usize = 50;
+/// Characters of the name of a vault's tag, as on Azure.
+pub(crate) const MAX_VAULT_TAG_NAME: usize = 512;
+/// Access policies of a vault, as on Azure.
+pub(crate) const MAX_POLICIES: usize = 1024;
+/// Address ranges in a vault's firewall, as on Azure.
+pub(crate) const MAX_IP_RULES: usize = 1000;
+/// Virtual networks in a vault's firewall, as on Azure.
+pub(crate) const MAX_NETWORK_RULES: usize = 200;
+/// Characters of an id in a vault's settings.
+pub(crate) const MAX_SETTING_TEXT: usize = 2048;
+/// The window over which operations are counted, as on Azure.
+pub(crate) const THROTTLE_WINDOW: Duration = Duration::from_secs(10);
 /// Engine operations at work at once; more wait in line.
 pub(crate) const CONCURRENT_OPERATIONS: usize = 64;
 /// Key generations at work at once: an RSA-4096 key takes seconds, and unwraps must not wait behind it.

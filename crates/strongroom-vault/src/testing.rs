@@ -7,13 +7,17 @@ use strongroom_azure::token::{Claims, Signer, StaticKeys, Verifier};
 use strongroom_seal::{BoxFuture, Clock, Moment};
 
 use crate::{
-    Access, AuditError, AuditEvent, AuditSink, Caller, Decision, KeyAction, RootKey, VaultEngine,
-    VaultRoutes, VaultSettings,
+    Access, AuditError, AuditEvent, AuditSink, Caller, Decision, KeyAction, RootKey, Throttle, Throttling,
+    VaultEngine, VaultRoutes, VaultSettings,
 };
 
 pub(crate) const VAULT: &str = "kv1";
 pub(crate) const TENANT: &str = "6f1b6b0e-7a55-4a5e-9d0f-2f5f3a9f1c11";
 pub(crate) const ISSUER: &str = "https://localhost:8443/6f1b6b0e-7a55-4a5e-9d0f-2f5f3a9f1c11/v2.0";
+/// The group that every caller is in.
+pub(crate) const GROUP: &str = "group";
+/// The application that firewalls trust.
+pub(crate) const SERVICE: &str = "service";
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
 pub(crate) static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer::generate().unwrap());
@@ -44,12 +48,10 @@ impl Clock for HandClock {
 }
 
 pub(crate) fn vault_settings() -> VaultSettings {
+    let id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.KeyVault/vaults/kv1";
     VaultSettings {
-        name: VAULT.to_owned(),
-        resource_id: "/subscriptions/s/resourceGroups/g/providers/Microsoft.KeyVault/vaults/kv1".to_owned(),
-        tenant: TENANT.to_owned(),
-        soft_delete_days: 90,
         purge_protection: true,
+        ..VaultSettings::new(VAULT, id, TENANT, "local")
     }
 }
 
@@ -102,6 +104,14 @@ impl Access for Roles {
             Decision::Allowed
         }
     }
+
+    fn is_member(&self, _: &Caller, group: &str) -> bool {
+        group == GROUP
+    }
+
+    fn is_trusted_service(&self, caller: &Caller) -> bool {
+        caller.app_id.as_deref() == Some(SERVICE)
+    }
 }
 
 /// A vault with its routes and everything a test wants to turn.
@@ -110,6 +120,7 @@ pub(crate) struct House {
     pub(crate) clock: Arc<HandClock>,
     pub(crate) roles: Arc<Roles>,
     pub(crate) audit: Arc<MemoryAudit>,
+    pub(crate) throttle: Throttle,
     pub(crate) folder: tempfile::TempDir,
 }
 
@@ -130,6 +141,7 @@ impl House {
             clock,
             roles: Arc::default(),
             audit: Arc::default(),
+            throttle: Throttle::new(Throttling::Off),
             folder,
         }
     }
@@ -140,6 +152,7 @@ impl House {
             verifier: Verifier::new([ISSUER], Arc::new(StaticKeys::new(ISSUER, SIGNER.jwks()))),
             access: Arc::clone(&self.roles) as Arc<dyn Access>,
             audit: Arc::clone(&self.audit) as Arc<dyn AuditSink>,
+            throttle: self.throttle.clone(),
             login: "https://localhost:8443".to_owned(),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
         }

@@ -148,7 +148,7 @@ impl AnchorKeeper for AccountAnchors {
     }
 }
 
-/// The vault's push: every change of a key lets the accounts bound to it ask early.
+/// The vault's push: every change of a key, or of its vault as a whole, lets the accounts bound to it ask early.
 pub(crate) async fn push(
     mut changes: Receiver<KeyChanged>,
     bindings: watch::Receiver<Vec<Binding>>,
@@ -156,7 +156,7 @@ pub(crate) async fn push(
 ) {
     loop {
         let changed = match changes.recv().await {
-            Ok(change) => KeyName::new(&vault_url(&change.vault), &change.key).ok(),
+            Ok(change) => Some(change),
             // Which ones were missed is unknown: all ask.
             Err(RecvError::Lagged(_)) => None,
             Err(RecvError::Closed) => return,
@@ -164,7 +164,11 @@ pub(crate) async fn push(
         let accounts: Vec<_> = bindings
             .borrow()
             .iter()
-            .filter(|binding| changed.as_ref().is_none_or(|key| is_same(key, &binding.key)))
+            .filter(|binding| {
+                changed
+                    .as_ref()
+                    .is_none_or(|change| concerns(change, &binding.key))
+            })
             .map(|binding| binding.account)
             .collect();
         for account in accounts {
@@ -173,9 +177,11 @@ pub(crate) async fn push(
     }
 }
 
-/// Key Vault takes names in any case, and the vault tells a change by the name that its caller wrote.
-fn is_same(one: &KeyName, other: &KeyName) -> bool {
-    one.vault().eq_ignore_ascii_case(other.vault()) && one.name().eq_ignore_ascii_case(other.name())
+/// Whether the change is one of this key or of its vault. Key Vault takes names in any case.
+fn concerns(change: &KeyChanged, key: &KeyName) -> bool {
+    let named = change.key.as_deref();
+    key.vault().eq_ignore_ascii_case(&vault_url(&change.vault))
+        && named.is_none_or(|name| name.eq_ignore_ascii_case(key.name()))
 }
 
 /// "This deployment serves that model": from the control plane and the engines at hand to the service.
@@ -353,10 +359,19 @@ mod tests {
 
     #[test]
     fn a_change_told_in_other_letters_is_a_change_of_the_same_key() {
-        let key = |vault: &str, name: &str| KeyName::new(&vault_url(vault), name).unwrap();
-        let bound = key("strongroom", "customer-key");
-        assert!(is_same(&key("Strongroom", "CUSTOMER-Key"), &bound));
-        assert!(!is_same(&key("strongroom", "customer-key2"), &bound));
-        assert!(!is_same(&key("strongrooms", "customer-key"), &bound));
+        let bound = KeyName::new(&vault_url("strongroom"), "customer-key").unwrap();
+        let changed = |vault: &str, key: Option<&str>| {
+            let change = KeyChanged {
+                vault: vault.to_owned(),
+                key: key.map(str::to_owned),
+                version: None,
+            };
+            concerns(&change, &bound)
+        };
+        assert!(changed("Strongroom", Some("CUSTOMER-Key")));
+        assert!(!changed("strongroom", Some("customer-key2")));
+        assert!(!changed("strongrooms", Some("customer-key")));
+        assert!(changed("STRONGROOM", None));
+        assert!(!changed("strongrooms", None));
     }
 }

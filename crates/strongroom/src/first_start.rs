@@ -16,26 +16,24 @@ pub(crate) const ACCOUNT: &str = "main";
 pub(crate) const VAULT: &str = "customer-vault";
 pub(crate) const KEY: &str = "customer-key";
 pub(crate) const LOCATION: &str = "local";
-const SOFT_DELETE_DAYS: u32 = 90;
 
 /// The vault with its RSA-2048 key: soft delete and purge protection are set and stay so.
 pub(crate) async fn key(control: Control, engine: VaultEngine) -> Result<(), StartError> {
     let id = control.ensure_vault(VAULT, GROUP)?;
-    let settings = VaultSettings {
-        name: VAULT.to_owned(),
-        resource_id: id.to_string(),
-        tenant: control.tenant(),
-        soft_delete_days: SOFT_DELETE_DAYS,
-        purge_protection: true,
-    };
-    match engine.create_vault(settings).await {
-        Ok(()) | Err(VaultFault::VaultExists(_)) => {}
-        Err(fault) => return Err(fault.into()),
-    }
-    // Once something is sealed under it, a key that is missing was taken away, and is not made anew.
+    // Once something is sealed under it, a vault or a key that is missing was taken away, and is not made anew.
     let in_use = control
         .account(ACCOUNT)
         .is_some_and(|account| account.anchor.is_some());
+    if !in_use {
+        let settings = VaultSettings {
+            purge_protection: true,
+            ..VaultSettings::new(VAULT, id.to_string(), control.tenant(), LOCATION)
+        };
+        match engine.create_vault(settings).await {
+            Ok(_) | Err(VaultFault::VaultExists(_) | VaultFault::VaultHeld(_)) => {}
+            Err(fault) => return Err(fault.into()),
+        }
+    }
     if !in_use
         && matches!(
             engine.key(VAULT, KEY, None).await,

@@ -11,8 +11,8 @@ use strongroom_seal::{AccountId, Clock, KeyWrap};
 use strongroom_service::{Deployments, JournalSink, Limits, Metrics, ServiceJournal, ServiceParts, follow};
 use strongroom_store::{Binding, OpenStoreError, PermitAuthority, Store, StoreConfig};
 use strongroom_vault::{
-    JournalAudit, KeyVaultClientError, Maintenance, OpenVaultError, RootKey, VaultEngine, VaultFault,
-    VaultHostsError, VaultRoutes,
+    JournalAudit, KeyVaultClientError, Maintenance, OpenVaultError, RootKey, Throttle, Throttling,
+    VaultEngine, VaultFault, VaultHostsError, VaultRoutes,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -434,6 +434,7 @@ impl Assembly {
             verifier: issuer.verifier(),
             access: Arc::new(control.clone()),
             audit: Arc::new(JournalAudit::new(journals.vault().clone())),
+            throttle: Throttle::new(Throttling::Off),
             login: format!("https://localhost:{}", self.server.ports().https),
             clock: Arc::clone(clock),
         };

@@ -114,7 +114,7 @@ impl Rig {
             journal,
             subscription,
             issuer,
-            client: owner.client_id().to_string(),
+            client: owner.client_id().unwrap().to_string(),
             secret: secret.unwrap().to_string(),
             owner: String::new(),
             nobody: String::new(),

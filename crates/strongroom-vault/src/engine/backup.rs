@@ -10,7 +10,7 @@ use crate::engine::kinds::{KeySpec, PublicHalf};
 use crate::engine::policy::{RotationPolicy, StoredPolicy, Told};
 use crate::engine::rows::{Kept, WholeVersion};
 use crate::engine::settings::{KeyOperation, KeyVersion, Tags, VaultSettings};
-use crate::engine::{Inner, KeyPath, VaultEngine, rows};
+use crate::engine::{Inner, KeyPath, VaultEngine, rows, vault_rows};
 use crate::limits::{MAX_BACKUP, MAX_BACKUP_VERSIONS};
 
 /// What a backup begins with: what it is, and the layout's number.
@@ -165,7 +165,7 @@ impl Inner {
     }
 
     fn subscription(&self, view: &Connection, vault: &str) -> Result<String, VaultFault> {
-        Ok(subscription(&rows::vault(view, vault)?))
+        Ok(subscription(&vault_rows::live(view, vault)?))
     }
 }
 

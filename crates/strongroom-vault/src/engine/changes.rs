@@ -9,10 +9,10 @@ use crate::engine::kinds::KeySpec;
 use crate::engine::policy::RotationPolicy;
 use crate::engine::rows::Kept;
 use crate::engine::settings::{DeletedKey, KeyChange, KeyOperation, KeyVersion, NewKey, Tags};
-use crate::engine::{Inner, KeyPath, VaultEngine, policy, rows};
+use crate::engine::{Inner, KeyPath, VaultEngine, policy, rows, vault_rows};
 use crate::limits::{MAX_KEY_NAME, MAX_KEYS, MAX_TAG_TEXT, MAX_TAGS, MAX_VERSIONS};
 
-const SECONDS_PER_DAY: u64 = 86_400;
+pub(super) const SECONDS_PER_DAY: u64 = 86_400;
 
 impl VaultEngine {
     /// Makes a key, or a new version of the one that has this name.
@@ -152,7 +152,7 @@ impl VaultEngine {
             let deleted = inner.database.write(|transaction| {
                 inner.sweep_within(transaction, now)?;
                 let row = key.live(transaction, now)?;
-                let days = rows::vault(transaction, &key.vault)?.soft_delete_days;
+                let days = vault_rows::live(transaction, &key.vault)?.soft_delete_days;
                 let purge = now + u64::from(days) * SECONDS_PER_DAY;
                 rows::set_deleted(transaction, row.id, Some((now, purge)))?;
                 Ok(key.deleted(transaction, now)?.1)
@@ -188,7 +188,7 @@ impl VaultEngine {
             let now = inner.now();
             let purged = inner.database.write(|transaction| {
                 let (id, deleted) = key.deleted(transaction, now)?;
-                if rows::vault(transaction, &key.vault)?.purge_protection {
+                if vault_rows::live(transaction, &key.vault)?.purge_protection {
                     return Err(VaultFault::PurgeProtected);
                 }
                 rows::destroy(transaction, id)?;
@@ -281,7 +281,7 @@ impl KeyPath {
         view: &rusqlite::Connection,
         now: u64,
     ) -> Result<Option<rows::KeyRow>, VaultFault> {
-        rows::vault(view, &self.vault)?;
+        vault_rows::check_live(view, &self.vault)?;
         match rows::key(view, &self.vault, &self.name, now)? {
             Some(row) if row.deleted.is_some() => Err(VaultFault::NameHeld(row.name)),
             Some(row) if rows::count_versions(view, row.id)? >= MAX_VERSIONS => {

@@ -12,7 +12,7 @@ use crate::engine::root_key::Stretch;
 use crate::limits::{DATABASE_WAIT, IDLE_READERS};
 
 /// The layout this program writes. A database with another number is refused.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 
 const SCHEMA: &str = "
 CREATE TABLE root (
@@ -22,8 +22,8 @@ CREATE TABLE root (
 ) STRICT;
 CREATE TABLE vaults (
   name TEXT PRIMARY KEY COLLATE NOCASE,
-  resource_id TEXT NOT NULL, tenant TEXT NOT NULL,
-  soft_delete_days INTEGER NOT NULL, purge_protection INTEGER NOT NULL, created INTEGER NOT NULL
+  settings TEXT NOT NULL,
+  deleted INTEGER, purge INTEGER
 ) STRICT;
 CREATE TABLE keys (
   id INTEGER PRIMARY KEY AUTOINCREMENT,

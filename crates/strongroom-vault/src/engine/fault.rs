@@ -12,6 +12,12 @@ pub enum VaultFault {
     /// A vault of this name exists. Choose another.
     #[error("a vault {0} exists already")]
     VaultExists(String),
+    /// The name belongs to a deleted vault. Recover that one, purge it, wait, or choose another name.
+    #[error("a vault {0} is in a deleted but recoverable state, and its name cannot be reused")]
+    VaultHeld(String),
+    /// Something that no change may touch.
+    #[error("{0} cannot be changed")]
+    Fixed(&'static str),
     /// There is no such key or version, or the key is deleted.
     #[error("a key with (name/id) {0} was not found in this key vault")]
     KeyNotFound(String),
@@ -33,7 +39,7 @@ pub enum VaultFault {
     /// The key's list of permitted operations lacks this one.
     #[error("operation {} is not permitted on this key", .0.name())]
     NotPermitted(KeyOperation),
-    /// Deleted keys of this vault cannot be purged before their time.
+    /// Deleted keys of this vault, and the vault itself, cannot be purged before their time.
     #[error("operation purge is not allowed because purge protection is enabled for this vault")]
     PurgeProtected,
     /// A name, number or list is not acceptable.

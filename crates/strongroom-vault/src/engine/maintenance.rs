@@ -1,4 +1,4 @@
-//! What falls due by itself: deleted keys are destroyed, rotation policies carried out, notices of expiry given.
+//! What falls due by itself: deleted keys and vaults are destroyed, rotation policies carried out, notices of expiry given.
 
 use tokio::sync::futures::Notified;
 
@@ -35,7 +35,7 @@ pub struct Notice {
 /// What one round of maintenance did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Maintained {
-    /// Deleted keys that were destroyed.
+    /// Deleted keys and vaults that were destroyed.
     pub destroyed: usize,
     /// What is to be told. Notices of expiry come once; that of a rotation comes again until [`VaultEngine::told`] is called.
     pub notices: Vec<Notice>,
@@ -114,7 +114,7 @@ impl VaultEngine {
 }
 
 impl Inner {
-    /// Whether deleted keys are to be destroyed, and which keys are due.
+    /// Whether deleted keys or vaults are to be destroyed, and which keys are due.
     fn look(&self) -> Result<(bool, Vec<KeyPath>), VaultFault> {
         let now = self.now();
         self.database.read(|view| {

@@ -18,12 +18,15 @@ mod software;
 #[cfg(test)]
 mod tests;
 pub(crate) mod uses;
+mod vault_rows;
+#[cfg(test)]
+mod vault_tests;
+mod vaults;
 
-use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use strongroom_seal::Clock;
 use tokio::sync::{Notify, Semaphore, broadcast};
@@ -35,7 +38,8 @@ use crate::engine::root_key::{RootKey, RootKeyError};
 use crate::engine::safe::Safe;
 use crate::engine::settings::{DeletedKey, KeyChanged, KeyVersion, Page, PageStart, VaultSettings};
 use crate::engine::software::SoftwareKeys;
-use crate::limits::{CHANGE_QUEUE, CONCURRENT_GENERATIONS, CONCURRENT_OPERATIONS, SOFT_DELETE_DAYS};
+use crate::engine::vaults::Registry;
+use crate::limits::{CHANGE_QUEUE, CONCURRENT_GENERATIONS, CONCURRENT_OPERATIONS};
 
 /// The engine: every vault in one folder. Clones share it.
 #[derive(Clone)]
@@ -53,8 +57,7 @@ pub(crate) struct Inner {
     changes: broadcast::Sender<KeyChanged>,
     /// Wakes maintenance: something may be due sooner than it thinks.
     stirred: Notify,
-    /// All vaults by lower-case name: they are few, never change, and every request asks for one.
-    vaults: RwLock<HashMap<String, VaultSettings>>,
+    vaults: Registry,
     /// Held as long as the engine lives: one engine per folder.
     _lock: File,
 }
@@ -99,11 +102,7 @@ impl VaultEngine {
         };
         File::open(folder)?.sync_all()?;
         let (changes, _) = broadcast::channel(CHANGE_QUEUE);
-        let vaults = database.read(rows::vaults).map_err(open_failed)?;
-        let vaults = vaults
-            .into_iter()
-            .map(|vault| (vault.name.to_ascii_lowercase(), vault))
-            .collect();
+        let vaults = Registry::new(database.read(vault_rows::all).map_err(open_failed)?);
         let inner = Inner {
             database,
             safe,
@@ -111,7 +110,7 @@ impl VaultEngine {
             clock,
             changes,
             stirred: Notify::new(),
-            vaults: RwLock::new(vaults),
+            vaults,
             _lock: lock,
         };
         // A process that was killed leaves its log behind, whatever it holds.
@@ -127,40 +126,6 @@ impl VaultEngine {
     /// Every change to a key from now on. A hint to ask again, not an answer.
     pub fn subscribe(&self) -> broadcast::Receiver<KeyChanged> {
         self.inner.changes.subscribe()
-    }
-
-    /// Makes a vault.
-    pub async fn create_vault(&self, settings: VaultSettings) -> Result<(), VaultFault> {
-        check_vault(&settings)?;
-        self.work(move |inner| {
-            let now = inner.now();
-            inner
-                .database
-                .write(|transaction| match rows::vault(transaction, &settings.name) {
-                    Ok(existing) => Err(VaultFault::VaultExists(existing.name)),
-                    Err(VaultFault::NoSuchVault(_)) => rows::insert_vault(transaction, &settings, now),
-                    Err(fault) => Err(fault),
-                })?;
-            let mut vaults = inner.vaults.write().unwrap_or_else(PoisonError::into_inner);
-            vaults.insert(settings.name.to_ascii_lowercase(), settings);
-            Ok(())
-        })
-        .await
-    }
-
-    /// The vault of this name.
-    pub fn vault(&self, name: &str) -> Result<VaultSettings, VaultFault> {
-        let vaults = self.inner.vaults.read().unwrap_or_else(PoisonError::into_inner);
-        let found = vaults.get(&name.to_ascii_lowercase()).cloned();
-        found.ok_or_else(|| VaultFault::NoSuchVault(name.to_owned()))
-    }
-
-    /// All vaults, by name.
-    pub fn vaults(&self) -> Vec<VaultSettings> {
-        let vaults = self.inner.vaults.read().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> = vaults.values().cloned().collect();
-        all.sort_by(|one, other| one.name.cmp(&other.name));
-        all
     }
 
     /// A key's version, the latest if none is named. Disabled ones are shown too.
@@ -180,7 +145,7 @@ impl VaultEngine {
         let vault = vault.to_owned();
         self.work(move |inner| {
             inner.database.read(|view| {
-                rows::vault(view, &vault)?;
+                vault_rows::check_live(view, &vault)?;
                 rows::list_keys(view, &vault, &start)
             })
         })
@@ -220,7 +185,7 @@ impl VaultEngine {
         let vault = vault.to_owned();
         self.work(move |inner| {
             inner.database.read(|view| {
-                rows::vault(view, &vault)?;
+                vault_rows::check_live(view, &vault)?;
                 rows::list_deleted(view, &vault, inner.now(), &start)
             })
         })
@@ -274,6 +239,7 @@ impl Inner {
 
     fn sweep(&self) -> Result<usize, VaultFault> {
         let now = self.now();
+        let vaults = self.sweep_vaults_in_turn(now)?;
         let destroyed = self
             .database
             .write(|transaction| self.sweep_within(transaction, now))?;
@@ -281,7 +247,7 @@ impl Inner {
             self.safe.close_all();
             self.database.forget_log()?;
         }
-        Ok(destroyed)
+        Ok(vaults + destroyed)
     }
 
     /// As part of a change. What was destroyed is in the log until that is emptied, at the next chance.
@@ -295,14 +261,23 @@ impl Inner {
 
     /// Announces a change, spelled as vault and key were made and not as the caller spelled them.
     fn announce(&self, vault: &str, key: &str, version: Option<&str>) {
-        let vaults = self.vaults.read().unwrap_or_else(PoisonError::into_inner);
-        let made = vaults.get(&vault.to_ascii_lowercase());
         let change = KeyChanged {
-            vault: made.map_or(vault, |made| &made.name).to_owned(),
-            key: key.to_owned(),
+            vault: self.vaults.spelled(vault),
+            key: Some(key.to_owned()),
             version: version.map(ToOwned::to_owned),
         };
         // Nobody listening is no error.
+        let _ = self.changes.send(change);
+        self.stirred.notify_one();
+    }
+
+    /// Announces that a vault was changed as a whole.
+    fn announce_vault(&self, vault: &VaultSettings) {
+        let change = KeyChanged {
+            vault: vault.name.clone(),
+            key: None,
+            version: None,
+        };
         let _ = self.changes.send(change);
         self.stirred.notify_one();
     }
@@ -334,7 +309,7 @@ impl KeyPath {
 
     /// The key, if it exists and is not deleted.
     fn live(&self, view: &rusqlite::Connection, now: u64) -> Result<rows::KeyRow, VaultFault> {
-        rows::vault(view, &self.vault)?;
+        vault_rows::check_live(view, &self.vault)?;
         match rows::key(view, &self.vault, &self.name, now)? {
             Some(row) if row.deleted.is_none() => Ok(row),
             _ => Err(self.not_found()),
@@ -348,7 +323,7 @@ impl KeyPath {
     }
 
     fn deleted(&self, view: &rusqlite::Connection, now: u64) -> Result<(i64, DeletedKey), VaultFault> {
-        rows::vault(view, &self.vault)?;
+        vault_rows::check_live(view, &self.vault)?;
         let row = rows::key(view, &self.vault, &self.name, now)?.ok_or_else(|| self.not_found())?;
         let (deleted, purge) = row.deleted.ok_or_else(|| self.not_found())?;
         let (latest, _) = rows::version(view, row.id, None)?.ok_or_else(|| self.not_found())?;
@@ -396,24 +371,4 @@ fn resume(database: &Database, root: &RootKey) -> Result<Safe, OpenVaultError> {
 
 fn open_failed(fault: VaultFault) -> OpenVaultError {
     OpenVaultError::Database(fault.to_string())
-}
-
-fn check_vault(settings: &VaultSettings) -> Result<(), VaultFault> {
-    let name = settings.name.as_bytes();
-    let well_formed = (3..=24).contains(&name.len())
-        && name.first().is_some_and(u8::is_ascii_alphabetic)
-        && name.last().is_some_and(u8::is_ascii_alphanumeric)
-        && name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
-        && !settings.name.contains("--");
-    if !well_formed {
-        return Err(VaultFault::BadParameter(
-            "a vault's name has 3 to 24 letters, digits and single hyphens, beginning with a letter",
-        ));
-    }
-    if !SOFT_DELETE_DAYS.contains(&settings.soft_delete_days) {
-        return Err(VaultFault::BadParameter(
-            "deleted keys stay recoverable for 7 to 90 days",
-        ));
-    }
-    Ok(())
 }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 use crate::engine::fault::VaultFault;
 use crate::engine::kinds::{KeySpec, PublicHalf};
 use crate::engine::policy::{RotationPolicy, StoredPolicy, Told};
-use crate::engine::settings::{DeletedKey, KeyOperation, KeyVersion, Page, PageStart, Tags, VaultSettings};
+use crate::engine::settings::{DeletedKey, KeyOperation, KeyVersion, Page, PageStart, Tags};
 
 /// A key, deleted or not.
 pub(crate) struct KeyRow {
@@ -18,7 +18,7 @@ pub(crate) struct KeyRow {
 
 /// Unix seconds as SQLite keeps them.
 #[derive(Clone, Copy)]
-struct Seconds(u64);
+pub(super) struct Seconds(pub(super) u64);
 
 impl ToSql for Seconds {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -38,7 +38,7 @@ impl FromSql for Seconds {
 }
 
 /// Reads a time that may be missing.
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
     Ok(row.get::<_, Option<Seconds>>(column)?.map(|seconds| seconds.0))
 }
 
@@ -50,53 +50,6 @@ pub(crate) struct Kept {
 
 const VERSION_COLUMNS: &str = "k.name, v.version, v.spec, v.modulus_or_x, v.exponent_or_y, v.enabled, v.not_before, v.expires, \
      v.created, v.updated, v.operations, v.tags, v.id";
-
-pub(crate) fn vault(connection: &Connection, name: &str) -> Result<VaultSettings, VaultFault> {
-    connection
-        .prepare_cached(
-            "SELECT name, resource_id, tenant, soft_delete_days, purge_protection FROM vaults WHERE name = ?1",
-        )?
-        .query_row([name], vault_row)
-        .optional()?
-        .ok_or_else(|| VaultFault::NoSuchVault(name.to_owned()))
-}
-
-pub(crate) fn vaults(connection: &Connection) -> Result<Vec<VaultSettings>, VaultFault> {
-    let sql =
-        "SELECT name, resource_id, tenant, soft_delete_days, purge_protection FROM vaults ORDER BY name";
-    let rows = connection
-        .prepare_cached(sql)?
-        .query_map((), vault_row)?
-        .collect::<Result<_, _>>()?;
-    Ok(rows)
-}
-
-fn vault_row(row: &Row<'_>) -> rusqlite::Result<VaultSettings> {
-    Ok(VaultSettings {
-        name: row.get(0)?,
-        resource_id: row.get(1)?,
-        tenant: row.get(2)?,
-        soft_delete_days: row.get(3)?,
-        purge_protection: row.get(4)?,
-    })
-}
-
-pub(crate) fn insert_vault(
-    transaction: &Transaction<'_>,
-    vault: &VaultSettings,
-    now: u64,
-) -> Result<(), VaultFault> {
-    let values = (
-        &vault.name,
-        &vault.resource_id,
-        &vault.tenant,
-        vault.soft_delete_days,
-        vault.purge_protection,
-        Seconds(now),
-    );
-    transaction.execute("INSERT INTO vaults VALUES (?1, ?2, ?3, ?4, ?5, ?6)", values)?;
-    Ok(())
-}
 
 /// The key of this name, unless its time to be purged has come.
 pub(crate) fn key(
@@ -367,7 +320,8 @@ pub(crate) fn due_keys(
     now: u64,
     limit: u32,
 ) -> Result<Vec<(String, String)>, VaultFault> {
-    let sql = "SELECT vault, name FROM keys WHERE due <= ?1 AND deleted IS NULL ORDER BY due LIMIT ?2";
+    let sql = "SELECT vault, name FROM keys WHERE due <= ?1 AND deleted IS NULL \
+         AND vault IN (SELECT name FROM vaults WHERE deleted IS NULL) ORDER BY due LIMIT ?2";
     let rows = connection
         .prepare_cached(sql)?
         .query_map((Seconds(now), limit), |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -375,7 +329,7 @@ pub(crate) fn due_keys(
     Ok(rows)
 }
 
-/// When the first key is due, and when the first deleted one is to be destroyed.
+/// When the first key is due, and when the first deleted key or vault is to be destroyed. In a deleted vault nothing falls due.
 pub(crate) fn next_due(connection: &Connection) -> Result<(Option<u64>, Option<u64>), VaultFault> {
     let first = |sql| -> Result<Option<u64>, VaultFault> {
         Ok(connection
@@ -383,8 +337,14 @@ pub(crate) fn next_due(connection: &Connection) -> Result<(Option<u64>, Option<u
             .query_row((), |row| time(row, 0))?)
     };
     Ok((
-        first("SELECT min(due) FROM keys WHERE due IS NOT NULL AND deleted IS NULL")?,
-        first("SELECT min(purge) FROM keys WHERE purge IS NOT NULL")?,
+        first(
+            "SELECT min(due) FROM keys WHERE due IS NOT NULL AND deleted IS NULL \
+             AND vault IN (SELECT name FROM vaults WHERE deleted IS NULL)",
+        )?,
+        first(
+            "SELECT min(purge) FROM (SELECT purge FROM keys WHERE purge IS NOT NULL \
+             UNION ALL SELECT purge FROM vaults WHERE purge IS NOT NULL)",
+        )?,
     ))
 }
 

@@ -1,25 +1,91 @@
 //! What the engine is told and what it tells: vaults, keys, attributes, changes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::engine::kinds::{KeySpec, PublicHalf};
+use crate::limits::DEFAULT_SOFT_DELETE_DAYS;
+use crate::network::NetworkRules;
+use crate::policy::AccessPolicy;
+use crate::throttle::Throttling;
 
-/// A vault, as it is fixed at creation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A vault: what is fixed at its creation, and what its owner may change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VaultSettings {
-    /// The name: 3 to 24 letters, digits and hyphens, beginning with a letter.
+    /// The name: 3 to 24 letters, digits and hyphens, beginning with a letter. No two vaults share one, deleted ones included.
     pub name: String,
-    /// The ARM resource id.
+    /// The ARM resource id. Fixed.
     pub resource_id: String,
-    /// The tenant whose tokens it accepts.
+    /// The tenant whose tokens it accepts. Fixed.
     pub tenant: String,
-    /// How long deleted keys stay recoverable: 7 to 90 days.
+    /// The region. Fixed.
+    pub location: String,
+    /// When it was made, in Unix seconds; the engine sets it.
+    pub created: u64,
+    /// How long the vault and its keys stay recoverable once deleted: 7 to 90 days. Fixed.
     pub soft_delete_days: u32,
-    /// Whether deleted keys can be purged before that time. Cannot be taken back.
+    /// Whether nothing deleted can be purged before that time. Cannot be taken back.
     pub purge_protection: bool,
+    /// Tags of the resource.
+    pub tags: Tags,
+    /// Who decides about data actions.
+    pub permissions: PermissionModel,
+    /// The access policies. They are kept, and mean nothing, while roles decide.
+    pub policies: Vec<AccessPolicy>,
+    /// From where it may be asked.
+    pub network: NetworkRules,
+    /// How much may be asked of it, where that differs from the instance's own setting.
+    pub throttling: Option<Throttling>,
+}
+
+/// Who decides about data actions in a vault.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PermissionModel {
+    /// Role assignments; access policies mean nothing.
+    #[default]
+    Rbac,
+    /// The vault's own access policies; role assignments mean nothing.
+    AccessPolicies,
+}
+
+/// A deleted vault that can still be recovered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeletedVault {
+    /// The vault as it was.
+    pub vault: Arc<VaultSettings>,
+    /// When it was deleted, in Unix seconds.
+    pub deleted: u64,
+    /// When it will be destroyed with all its keys, in Unix seconds.
+    pub purge: u64,
 }
 
 impl VaultSettings {
+    /// A vault as Azure makes it when nothing else is asked for: roles decide, 90 days, no purge protection, open to every
+    /// network.
+    pub fn new(
+        name: impl Into<String>,
+        resource_id: impl Into<String>,
+        tenant: impl Into<String>,
+        location: impl Into<String>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            resource_id: resource_id.into(),
+            tenant: tenant.into(),
+            location: location.into(),
+            created: 0,
+            soft_delete_days: DEFAULT_SOFT_DELETE_DAYS,
+            purge_protection: false,
+            tags: Tags::new(),
+            permissions: PermissionModel::default(),
+            policies: Vec::new(),
+            network: NetworkRules::default(),
+            throttling: None,
+        }
+    }
+
     /// The recovery level that keys of this vault carry.
     pub const fn recovery_level(&self) -> &'static str {
         match (self.soft_delete_days < 90, self.purge_protection) {
@@ -184,13 +250,13 @@ pub struct Page<T> {
     pub more: bool,
 }
 
-/// Something about a key changed. A subscriber should ask the vault, and decide by its answer alone.
+/// Something about a key or a vault changed. A subscriber should ask the vault, and decide by its answer alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyChanged {
     /// The vault.
     pub vault: String,
-    /// The key.
-    pub key: String,
+    /// The key; none if the vault itself was changed, and with it what any of its keys may be used for.
+    pub key: Option<String>,
     /// The version, where one version is meant.
     pub version: Option<String>,
 }

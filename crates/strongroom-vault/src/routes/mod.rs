@@ -1,7 +1,9 @@
-//! The Key Vault protocol over the engine. One road for every request: token, permission, body, operation, record, answer.
+//! The Key Vault protocol over the engine. One road for every request: token, firewall, permission, limits, body, operation,
+//! record, answer.
 
 mod body;
 mod bundle;
+mod gate;
 mod import;
 mod page;
 mod path;
@@ -26,7 +28,7 @@ use strongroom_azure::{ApiVersion, Problem};
 use strongroom_seal::{Age, Clock, Moment};
 use uuid::Uuid;
 
-use crate::access::{Access, Caller, Decision};
+use crate::access::{Access, Caller};
 use crate::audit::{AuditClaims, AuditEvent, AuditIdentity, AuditProperties, AuditSink};
 use crate::engine::VaultEngine;
 use crate::engine::settings::VaultSettings;
@@ -34,6 +36,7 @@ use crate::limits::{BODY_WAIT, MAX_AUDIT_TEXT, REFUSAL_RECORD_WAIT};
 use crate::routes::page::Query;
 use crate::routes::path::{PathFault, Target};
 use crate::routes::respond::Answer;
+use crate::throttle::Throttle;
 
 /// Which vault a request is for and how the client addressed it. The listener puts it into the request's extensions once
 /// it has checked the Host header.
@@ -45,7 +48,8 @@ pub struct VaultHost {
     pub authority: String,
 }
 
-/// Where a request came from, if the listener knows; an extension as well.
+/// Where a request came from, if the listener knows; an extension as well. It is the peer of the TCP connection: firewalls
+/// decide by it, so nothing that a client can write may become it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
@@ -60,6 +64,8 @@ pub struct VaultRoutes {
     pub access: Arc<dyn Access>,
     /// Keeps the records.
     pub audit: Arc<dyn AuditSink>,
+    /// Counts operations.
+    pub throttle: Throttle,
     /// The token authority that the challenge names, such as `https://localhost:8443`.
     pub login: String,
     /// Measures and dates operations.
@@ -88,7 +94,7 @@ struct Asked {
 /// What the audit record needs to know of how far a request came.
 #[derive(Default)]
 struct Trail {
-    vault: Option<VaultSettings>,
+    vault: Option<Arc<VaultSettings>>,
     caller: Option<Caller>,
     /// The key version that was used.
     kid: Option<String>,
@@ -100,7 +106,7 @@ async fn serve(State(parts): State<Arc<VaultRoutes>>, request: Request) -> Respo
     let outcome = parts.answer(&asked, body, &mut trail).await;
     let event = parts.event(&asked, &trail, &outcome);
     let outcome = parts.recorded(event, outcome).await;
-    let challenge = || parts.challenge(&asked.host, trail.vault.as_ref());
+    let challenge = || parts.challenge(&asked.host, trail.vault.as_deref());
     respond::respond(outcome, &asked.request_id, &asked.headers, challenge)
 }
 
@@ -111,13 +117,11 @@ impl VaultRoutes {
         let caller = &*trail
             .caller
             .insert(self.identify(&asked.headers, &asked.host, vault)?);
+        self.pass_firewall(asked.address, caller, vault)?;
         ApiVersion::in_query(asked.raw_query.as_deref()).map_err(problem::api_version)?;
         let target = asked.target.as_ref().map_err(|fault| problem::path(*fault))?;
-        let key = Some(target.name.as_str()).filter(|name| !name.is_empty());
-        let action = target.operation.action();
-        if self.access.may(caller, &vault.name, key, action) != Decision::Allowed {
-            return Err(problem::forbidden_by_rbac(caller, vault, &target.name, action));
-        }
+        self.permit(caller, vault, target)?;
+        self.count(vault, target).await?;
         let body = match target.operation.longest_body() {
             Some(longest) => read_body(body, longest).await?,
             None => bytes::Bytes::new(),

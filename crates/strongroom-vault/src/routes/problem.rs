@@ -1,5 +1,7 @@
 //! From what went wrong to what the client is told: the one place that maps it.
 
+use std::net::IpAddr;
+
 use http::StatusCode;
 use strongroom_azure::{ApiVersionError, ErrorStatus, Problem};
 
@@ -7,6 +9,7 @@ use crate::access::{Caller, KeyAction};
 use crate::audit::AuditError;
 use crate::engine::fault::VaultFault;
 use crate::engine::settings::VaultSettings;
+use crate::policy::KeyPermission;
 use crate::routes::path::PathFault;
 
 /// The request is not one that can be understood.
@@ -26,21 +29,80 @@ pub(super) fn forbidden_by_rbac(
     key: &str,
     action: KeyAction,
 ) -> Problem {
-    let app = caller.app_id.as_deref().unwrap_or("none");
     let resource = if key.is_empty() {
         vault.resource_id.clone()
     } else {
         format!("{}/keys/{key}", vault.resource_id)
     };
     let message = format!(
-        "Caller is not authorized to perform action on resource.\r\nCaller: appid={app};oid={};iss={}\r\n\
+        "Caller is not authorized to perform action on resource.\r\nCaller: {}\r\n\
          Action: '{}'\r\nResource: '{resource}'\r\nAssignment: (not found)\r\nVault: {}",
-        caller.object_id,
-        caller.issuer,
+        named(caller),
         action.data_action(),
-        vault.name,
+        placed(vault),
     );
     forbidden(message).with_inner("ForbiddenByRbac")
+}
+
+/// No access policy allows it.
+pub(super) fn forbidden_by_policy(
+    caller: &Caller,
+    vault: &VaultSettings,
+    permission: KeyPermission,
+) -> Problem {
+    let message = format!(
+        "The user, group or application '{}' does not have keys {} permission on key vault '{}'.",
+        named(caller),
+        permission.name(),
+        placed(vault),
+    );
+    forbidden(message).with_inner("AccessDenied")
+}
+
+/// No firewall rule lets the address through.
+pub(super) fn forbidden_by_firewall(
+    caller: &Caller,
+    vault: &VaultSettings,
+    address: Option<IpAddr>,
+) -> Problem {
+    let address = address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+    let message = format!(
+        "Client address is not authorized and caller is not a trusted service.\r\nClient address: {address}\r\n\
+         Caller: {}\r\nVault: {}",
+        named(caller),
+        placed(vault),
+    );
+    forbidden(message).with_inner("ForbiddenByFirewall")
+}
+
+/// The vault is not to be asked over the network.
+pub(super) fn forbidden_by_connection(caller: &Caller, vault: &VaultSettings) -> Problem {
+    let message = format!(
+        "Public network access is disabled and request is not from a trusted service nor via an approved private link.\r\n\
+         Caller: {}\r\nVault: {}",
+        named(caller),
+        placed(vault),
+    );
+    forbidden(message).with_inner("ForbiddenByConnection")
+}
+
+/// The limits leave no room now.
+pub(super) fn throttled(retry_after: u64) -> Problem {
+    let message = "Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached";
+    Problem::new(ErrorStatus::TOO_MANY_REQUESTS, "Throttled", message)
+        .with_inner("VaultRequestTypeLimitReached")
+        .with_retry_after(retry_after)
+}
+
+/// A caller, as refusals name it.
+fn named(caller: &Caller) -> String {
+    let app = caller.app_id.as_deref().unwrap_or("none");
+    format!("appid={app};oid={};iss={}", caller.object_id, caller.issuer)
+}
+
+/// A vault, as refusals name it.
+fn placed(vault: &VaultSettings) -> String {
+    format!("{};location={}", vault.name, vault.location)
 }
 
 /// The body did not come.
@@ -88,6 +150,7 @@ pub(super) fn fault(fault: VaultFault) -> Problem {
         ),
         VaultFault::VaultExists(_) => Problem::new(ErrorStatus::CONFLICT, "VaultAlreadyExists", message),
         VaultFault::KeyExists(_) => Problem::new(ErrorStatus::CONFLICT, "Conflict", message),
+        VaultFault::VaultHeld(_) => Problem::new(ErrorStatus::CONFLICT, "VaultAlreadyExists", message),
         VaultFault::NameHeld(_) => Problem::new(ErrorStatus::CONFLICT, "Conflict", message)
             .with_inner("ObjectIsDeletedButRecoverable"),
         VaultFault::Disabled(_) => forbidden(message).with_inner("KeyDisabled"),
@@ -97,6 +160,7 @@ pub(super) fn fault(fault: VaultFault) -> Problem {
             forbidden(message)
         }
         VaultFault::BadParameter(_)
+        | VaultFault::Fixed(_)
         | VaultFault::TooMany(_)
         | VaultFault::WrongLength
         | VaultFault::WrongAlgorithm

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
+mod gate;
+
 use crate::KeyAction;
 use crate::testing::{DAY, House, Recording, SIGNER, VAULT};
 

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -18,6 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use strongroom_service::{Carrier, ConnectionCut};
+use strongroom_vault::ClientAddress;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -28,6 +30,15 @@ use super::head::HeadGuard;
 use super::names::Door;
 use super::{Dispatch, Serving};
 use crate::limits;
+
+/// How a connection came in.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival {
+    /// The peer of the TCP connection, or of the tunnel that it comes out of.
+    client: IpAddr,
+    /// Whether more connections are open than are served.
+    crowded: bool,
+}
 
 /// How connections of both doors are served.
 pub(super) struct Connections {
@@ -54,17 +65,29 @@ impl Connections {
         self.stop.cancelled().await;
     }
 
-    pub(super) async fn serve_plain(&self, socket: Socket, cut: Cut, crowded: bool) {
-        self.serve(&self.http1, socket, Door::Http, cut, crowded).await;
+    /// How a connection from `peer` counts. One of our own proxy's counts as the client at the tunnel's other end.
+    pub(super) fn arrival(&self, peer: SocketAddr, crowded: bool) -> Arrival {
+        let client = self.dispatch.tunnels().client_of(peer);
+        Arrival { client, crowded }
     }
 
-    pub(super) async fn serve_tls(&self, stream: TlsStream<Socket>, cut: Cut, http2: bool, crowded: bool) {
+    pub(super) async fn serve_plain(&self, socket: Socket, cut: Cut, arrival: Arrival) {
+        self.serve(&self.http1, socket, Door::Http, cut, arrival).await;
+    }
+
+    pub(super) async fn serve_tls(&self, stream: TlsStream<Socket>, cut: Cut, http2: bool, arrival: Arrival) {
         let builder = if http2 { &self.http2 } else { &self.http1 };
-        self.serve(builder, stream, Door::Https, cut, crowded).await;
+        self.serve(builder, stream, Door::Https, cut, arrival).await;
     }
 
-    async fn serve<I>(&self, builder: &Builder<TokioExecutor>, io: I, door: Door, cut: Cut, crowded: bool)
-    where
+    async fn serve<I>(
+        &self,
+        builder: &Builder<TokioExecutor>,
+        io: I,
+        door: Door,
+        cut: Cut,
+        Arrival { client, crowded }: Arrival,
+    ) where
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let activity = Arc::new(Activity::default());
@@ -81,6 +104,7 @@ impl Connections {
                 http2,
             };
             request.extensions_mut().insert(ConnectionCut::new(carrier));
+            request.extensions_mut().insert(ClientAddress(client));
             let cut = cut.clone();
             let dispatch = Arc::clone(&self.dispatch);
             async move {

@@ -1,6 +1,5 @@
 //! Hands each admitted request to the routes that answer it, with what they need to know of its address.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -11,12 +10,12 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use serde_json::json;
 use strongroom_service::AccountName;
-use strongroom_vault::{ClientAddress, VaultHost};
+use strongroom_vault::VaultHost;
 use tower::ServiceExt as _;
 
 use super::connection::Cut;
 use super::names::{Door, Misdirected, Ports, Target, target};
-use super::proxy;
+use super::proxy::{self, Tunnels};
 use crate::limits;
 
 /// The routes of each part, as that part made them. A part without routes answers 404.
@@ -39,6 +38,7 @@ pub(crate) struct Dispatch {
     ports: Ports,
     default_account: Arc<str>,
     routes: Routes,
+    tunnels: Arc<Tunnels>,
 }
 
 impl Dispatch {
@@ -47,7 +47,12 @@ impl Dispatch {
             ports,
             default_account: default_account.into(),
             routes,
+            tunnels: Arc::default(),
         }
+    }
+
+    pub(super) fn tunnels(&self) -> &Tunnels {
+        &self.tunnels
     }
 
     /// Answers one request, whatever it is.
@@ -59,7 +64,7 @@ impl Dispatch {
     ) -> Response<Body> {
         if request.method() == Method::CONNECT {
             return match door {
-                Door::Http => proxy::connect(request, self.ports, cut),
+                Door::Http => proxy::connect(request, self.ports, &self.tunnels, cut),
                 Door::Https => refusal(
                     StatusCode::METHOD_NOT_ALLOWED,
                     "method_not_allowed",
@@ -80,10 +85,6 @@ impl Dispatch {
         };
         let routes = match target {
             Target::Vault { vault, authority } => {
-                // Both doors listen on loopback alone.
-                request
-                    .extensions_mut()
-                    .insert(ClientAddress(Ipv4Addr::LOCALHOST.into()));
                 request.extensions_mut().insert(VaultHost { vault, authority });
                 &self.routes.vault
             }
@@ -101,12 +102,7 @@ impl Dispatch {
                     .insert(AccountName(self.default_account.to_string()));
                 &self.routes.service
             }
-            Target::Control => {
-                request
-                    .extensions_mut()
-                    .insert(ClientAddress(Ipv4Addr::LOCALHOST.into()));
-                &self.routes.control
-            }
+            Target::Control => &self.routes.control,
             Target::Admin => &self.routes.admin,
             Target::Loopback => &self.routes.loopback,
         };

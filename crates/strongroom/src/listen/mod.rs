@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::limits;
-use connection::{Connections, Socket};
+use connection::{Arrival, Connections, Socket};
 
 pub use dispatch::Routes;
 pub(crate) use dispatch::{Dispatch, nothing_here, refusal};
@@ -141,8 +141,8 @@ async fn accept(
             accepted = listener.accept() => accepted,
             () = serving.stop.cancelled() => return,
         };
-        let stream = match accepted {
-            Ok((stream, _peer)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(cause) => {
                 tracing::warn!(%cause, "cannot accept a connection");
                 tokio::time::sleep(limits::ACCEPT_PAUSE).await;
@@ -158,19 +158,20 @@ async fn accept(
         };
         let (tls, connections) = (tls.clone(), Arc::clone(&connections));
         serving.tasks.spawn(async move {
-            greet(stream, tls, &connections, crowded).await;
+            let arrival = connections.arrival(peer, crowded);
+            greet(stream, tls, &connections, arrival).await;
             drop(slot);
         });
     }
 }
 
 /// Takes one connection from the accepted socket to its end.
-async fn greet(stream: TcpStream, tls: Option<TlsAcceptor>, connections: &Connections, crowded: bool) {
+async fn greet(stream: TcpStream, tls: Option<TlsAcceptor>, connections: &Connections, arrival: Arrival) {
     // Without it small answers wait for the peer's acknowledgement; a socket that refuses is served slowly.
     let _ = stream.set_nodelay(true);
     let (socket, cut) = Socket::new(stream);
     let Some(acceptor) = tls else {
-        return connections.serve_plain(socket, cut, crowded).await;
+        return connections.serve_plain(socket, cut, arrival).await;
     };
     let handshake = tokio::select! {
         handshake = tokio::time::timeout(limits::TLS_HANDSHAKE, acceptor.accept(socket)) => handshake,
@@ -179,7 +180,7 @@ async fn greet(stream: TcpStream, tls: Option<TlsAcceptor>, connections: &Connec
     match handshake {
         Ok(Ok(stream)) => {
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            connections.serve_tls(stream, cut, http2, crowded).await;
+            connections.serve_tls(stream, cut, http2, arrival).await;
         }
         Ok(Err(cause)) => tracing::debug!(%cause, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),

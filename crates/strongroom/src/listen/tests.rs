@@ -12,6 +12,8 @@ use http::Uri;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
+use strongroom_vault::ClientAddress;
+
 use crate::folder::DataFolder;
 use crate::local;
 use crate::tls::{self, Authority, Leaf};
@@ -58,7 +60,7 @@ async fn house_with_room(room: Room) -> House {
         Body::from_stream(pieces)
     });
     let routes = Routes {
-        vault: echo("vault"),
+        vault: echo("vault").route("/address", get(address)),
         service: echo("service").route("/openai/cut", cut),
         control: echo("control"),
         admin: echo("admin"),
@@ -72,6 +74,11 @@ async fn house_with_room(room: Room) -> House {
         serving,
         _place: place,
     }
+}
+
+/// The address that a vault's firewall would decide by.
+async fn address(client: axum::Extension<ClientAddress>) -> String {
+    client.0.0.to_string()
 }
 
 impl House {
@@ -166,6 +173,32 @@ async fn the_proxy_tunnels_to_our_own_names_whatever_the_clients_http_version() 
         .await
         .unwrap();
     assert_eq!(answer.text().await.unwrap(), "vault /keys");
+}
+
+#[tokio::test]
+async fn a_client_has_its_own_address_at_the_vault_also_behind_the_proxy_and_whatever_it_claims() {
+    let house = house().await;
+    let proxy = format!("http://127.0.0.1:{}", house.ports.http);
+    for own in ["127.0.0.1", "127.0.0.2"] {
+        let from = || {
+            local::client_builder(house.authority.pem(), house.ports.https)
+                .unwrap()
+                .local_address(own.parse::<std::net::IpAddr>().unwrap())
+        };
+        let direct = from().build().unwrap();
+        let tunnelled = from()
+            .proxy(reqwest::Proxy::https(&proxy).unwrap())
+            .build()
+            .unwrap();
+        for client in [direct, tunnelled] {
+            let request = client
+                .get("https://kv1.vault.localhost/address")
+                .header("x-forwarded-for", "10.0.0.1")
+                .header("forwarded", "for=10.0.0.1")
+                .send();
+            assert_eq!(request.await.unwrap().text().await.unwrap(), own);
+        }
+    }
 }
 
 #[tokio::test]
