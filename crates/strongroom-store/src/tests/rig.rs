@@ -210,7 +210,7 @@ impl Rig {
         let records = Arc::new(machine.records.revived(faults.clone(), bin.clone()));
         let blobs = Arc::new(machine.blobs.revived(faults));
         // A machine that stops while it sweeps is swept next time.
-        let _ = sweep(&*records, &*blobs).await;
+        let _ = sweep(&*records, &*blobs, 0).await;
         let (vault, clock) = (CueVault::new(), HandClock::new());
         let bindings = machine.bindings.clone();
         bindings.send_modify(|bindings| {

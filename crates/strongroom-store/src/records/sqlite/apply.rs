@@ -120,6 +120,10 @@ impl Unit<'_> {
             Change::ForgetShreddings { up_to } => self
                 .run("DELETE FROM shredding WHERE number <= ?1", [int(*up_to)])
                 .map(drop),
+            Change::ForgetUnwanted(names) => names.iter().try_for_each(|name| {
+                self.run("DELETE FROM unwanted WHERE file = ?1", [name.to_string()])
+                    .map(drop)
+            }),
         }
     }
 
@@ -266,8 +270,13 @@ impl Unit<'_> {
             .collect::<Result<_, _>>()?;
         for (slot, file) in parts {
             self.free_key(account, kind, slot)?;
-            let name = file.and_then(|name| name.parse::<BlobName>().ok());
-            receipt.freed.extend(name);
+            if let Some(name) = file.and_then(|name| name.parse::<BlobName>().ok()) {
+                self.run(
+                    "INSERT INTO unwanted (file, account) VALUES (?1, ?2)",
+                    (name.to_string(), Account(account)),
+                )?;
+                receipt.freed.push(name);
+            }
         }
         self.run("DELETE FROM part WHERE record = ?1", [seq]).map(drop)
     }
