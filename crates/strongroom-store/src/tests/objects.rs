@@ -72,6 +72,18 @@ async fn a_permit_allows_its_action_and_its_account_alone() {
         rig.store.rekey(&read).await,
         Err(StoreError::NotPermitted)
     ));
+    assert!(matches!(
+        rig.store.jobs(&read).await,
+        Err(StoreError::NotPermitted)
+    ));
+    assert!(matches!(
+        rig.store.still_needed(&read).await,
+        Err(StoreError::NotPermitted)
+    ));
+    assert!(matches!(
+        rig.store.statistics(&read).await,
+        Err(StoreError::NotPermitted)
+    ));
     let write = rig.permit(Action::Write);
     assert!(matches!(
         rig.store.get(&write, "file", "a").await,
@@ -82,6 +94,13 @@ async fn a_permit_allows_its_action_and_its_account_alone() {
         rig.store.get(&neighbour, "file", "a").await,
         Err(StoreError::NotFound)
     ));
+    rig.store.rekey(&rig.permit(Action::Administer)).await.unwrap();
+    let neighbour = rig.neighbour(Action::Administer);
+    assert!(rig.store.jobs(&neighbour).await.unwrap().is_empty());
+    assert!(rig.store.still_needed(&neighbour).await.unwrap().is_empty());
+    let statistics = rig.store.statistics(&neighbour).await.unwrap();
+    assert!(statistics.sealed.is_empty());
+    assert_eq!(rig.statistics().await.unwrap().sealed[0].objects, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

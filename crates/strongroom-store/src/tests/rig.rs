@@ -281,6 +281,14 @@ impl Rig {
         self.store.delete(&self.permit(Action::Delete), "file", id).await
     }
 
+    pub(super) async fn jobs(&self) -> Result<Vec<crate::JobStatus>, crate::StoreError> {
+        self.store.jobs(&self.permit(Action::Administer)).await
+    }
+
+    pub(super) async fn statistics(&self) -> Result<crate::Statistics, crate::StoreError> {
+        self.store.statistics(&self.permit(Action::Administer)).await
+    }
+
     /// Stages a blob of these bytes.
     pub(super) async fn stage(
         &self,
