@@ -4,7 +4,7 @@ use strongroom_seal::{AccountId, BranchVersion, WrappedKey};
 
 use crate::{
     blobs::{BlobName, LitterBin, StagedFile},
-    error::StorageFault,
+    error::{Corruption, StorageFault},
     keyring::{KeyDenied, Lease},
     records::{JobPhase, StoredBranch},
     sealing::Sealed,
@@ -265,6 +265,7 @@ pub(crate) enum Rejected {
     ClaimLost,
     Conflict,
     InUse,
+    Corrupt(Corruption),
     Key(KeyDenied),
     Busy,
     Closed,
