@@ -41,6 +41,7 @@ const TABLES: &[(&str, &[&str])] = &[
     ("usage", &["account", "kind", "branch", "objects", "bytes"]),
     ("export", &["account", "count"]),
     ("shredding", &["number", "account", "kind", "id", "deleted"]),
+    ("unwanted", &["file", "account"]),
     (
         "job",
         &[
@@ -72,7 +73,8 @@ const CLEAR_BYTES: &str = "SELECT
     + (SELECT coalesce(sum(octet_length(account) + octet_length(key) + octet_length(algorithm)
         + octet_length(check_value) + coalesce(octet_length(endorsement), 0)), 0) FROM branch)
     + (SELECT coalesce(sum(octet_length(account) + octet_length(kind)), 0) FROM usage)
-    + (SELECT coalesce(sum(octet_length(account) + octet_length(kind) + octet_length(id)), 0) FROM shredding)";
+    + (SELECT coalesce(sum(octet_length(account) + octet_length(kind) + octet_length(id)), 0) FROM shredding)
+    + (SELECT coalesce(sum(octet_length(file) + octet_length(account)), 0) FROM unwanted)";
 
 /// Slots that are neither free nor owned by exactly the record or part that names them. As a set: nothing is indexed by slot.
 const STRAY_SLOTS: &str = "SELECT count(*) FROM key_slot
@@ -325,6 +327,15 @@ impl Database {
     /// Whether a record refers to the blob file.
     pub(crate) fn refers_to(&self, file: &str) -> Result<bool, VerifyError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM part WHERE file = ?1)";
+        Ok(self
+            .connection
+            .prepare_cached(sql)?
+            .query_row([file], |row| row.get(0))?)
+    }
+
+    /// Whether the blob file was a deleted object's and is about to be removed.
+    pub(crate) fn gives_up(&self, file: &str) -> Result<bool, VerifyError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM unwanted WHERE file = ?1)";
         Ok(self
             .connection
             .prepare_cached(sql)?

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::error::VerifyError;
 use crate::limits::{CHUNK, FOLDER_DEPTH};
 
+/// What the name of a blob ends with while its record commits.
+const STAGED: &str = ".staged";
+
 /// What a file is, by its name alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -18,6 +21,8 @@ pub(crate) enum Role {
     Lock,
     /// `blobs/xx/<name>`.
     Blob,
+    /// `blobs/xx/<name>.staged`.
+    Staged,
     /// `blobs/incoming/<name>`.
     Incoming,
     /// None of these.
@@ -36,7 +41,8 @@ pub(crate) struct Found {
 impl Found {
     /// The blob's name, which is the last part of its path.
     pub(crate) fn blob(&self) -> &str {
-        self.name.rsplit('/').next().unwrap_or_default()
+        let name = self.name.rsplit('/').next().unwrap_or_default();
+        name.strip_suffix(STAGED).unwrap_or(name)
     }
 }
 
@@ -64,12 +70,14 @@ pub(crate) fn read(path: &Path, mut visit: impl FnMut(&[u8])) -> Result<bool, Ve
     }
 }
 
-/// Where a blob of this name lies.
-pub(crate) fn blob_path(folder: &Path, blob: &str) -> PathBuf {
-    folder
-        .join("blobs")
-        .join(blob.get(..2).unwrap_or_default())
-        .join(blob)
+/// Opens the blob of this name, whether or not the service noted yet that its record was committed.
+pub(crate) fn open_blob(folder: &Path, blob: &str) -> io::Result<File> {
+    let shelf = folder.join("blobs").join(blob.get(..2).unwrap_or_default());
+    let settled = || File::open(shelf.join(blob));
+    settled()
+        .or_else(|_| File::open(shelf.join(format!("{blob}{STAGED}"))))
+        // It was renamed between the two looks.
+        .or_else(|_| settled())
 }
 
 fn list(root: &Path, folder: &Path, depth: usize, found: &mut Vec<Found>) -> Result<(), VerifyError> {
@@ -110,8 +118,12 @@ fn role(name: &str) -> Role {
         ["records.db-wal" | "records.db-shm"] => Role::DatabaseLog,
         ["lock"] => Role::Lock,
         ["blobs", "incoming", blob] if is_blob_name(blob) => Role::Incoming,
-        ["blobs", shelf, blob] if is_blob_name(blob) && blob.starts_with(shelf) && shelf.len() == 2 => {
-            Role::Blob
+        ["blobs", shelf, blob] if shelf.len() == 2 && blob.starts_with(shelf) => {
+            match blob.strip_suffix(STAGED) {
+                Some(name) if is_blob_name(name) => Role::Staged,
+                None if is_blob_name(blob) => Role::Blob,
+                _ => Role::Unknown,
+            }
         }
         _ => Role::Unknown,
     }
@@ -134,9 +146,11 @@ mod tests {
         assert_eq!(role("records.db"), Role::Database);
         assert_eq!(role(&format!("blobs/0f/{name}")), Role::Blob);
         assert_eq!(role(&format!("blobs/incoming/{name}")), Role::Incoming);
+        assert_eq!(role(&format!("blobs/0f/{name}.staged")), Role::Staged);
         for strange in ["records.db.bak", "blobs/0f/notes.txt", "x/records.db", "lock/x"] {
             assert_eq!(role(strange), Role::Unknown, "{strange}");
         }
         assert_eq!(role(&format!("blobs/0e/{name}")), Role::Unknown);
+        assert_eq!(role(&format!("blobs/0f/{name}.staged.staged")), Role::Unknown);
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use strongroom_seal::{BranchKey, Context, ObjectKey, WrappedKey, blob_layout, open_stream};
 
 use crate::database::{PartRow, RECORD_PART, RecordRow, SlotRow};
-use crate::folder::blob_path;
+use crate::folder;
 
 /// The first byte inside a record's seal.
 const ENVELOPE: u8 = 1;
@@ -73,7 +73,7 @@ pub(crate) fn open_blob(
     };
     let plain = match (&part.file, &part.body) {
         (Some(name), None) => {
-            let file = open_file(&blob_path(folder, name))?;
+            let file = open_file(folder, name)?;
             let stored = file.metadata().map_err(|error| bad(&error))?.len();
             open(stored, &mut BufReader::new(file))?
         }
@@ -90,9 +90,7 @@ pub(crate) fn open_blob(
 /// The length of a blob as it is stored, without opening it.
 pub(crate) fn stored_len(part: &PartRow, folder: &Path) -> Result<u64, BlobFault> {
     let stored = match (&part.file, &part.body) {
-        (Some(name), None) => open_file(&blob_path(folder, name))?
-            .metadata()
-            .map(|metadata| metadata.len()),
+        (Some(name), None) => open_file(folder, name)?.metadata().map(|metadata| metadata.len()),
         (None, Some(body)) => Ok(body.len() as u64),
         _ => return Err(BlobFault::Bad("it is neither inline nor in a file".to_owned())),
     };
@@ -128,8 +126,8 @@ impl BlobFault {
     }
 }
 
-fn open_file(path: &Path) -> Result<File, BlobFault> {
-    File::open(path).map_err(|error| match error.kind() {
+fn open_file(folder: &Path, name: &str) -> Result<File, BlobFault> {
+    folder::open_blob(folder, name).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => BlobFault::Missing,
         _ => BlobFault::Bad(error.to_string()),
     })

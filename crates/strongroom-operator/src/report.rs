@@ -20,7 +20,7 @@ pub enum Class {
     Index,
     /// Free space in the database, overwritten with zeros.
     Erased,
-    /// A blob that is being written, or that a crash left for the next start to sweep.
+    /// A blob that is being written or removed, or that a crash left for the next start to sweep.
     Incoming,
     /// Nothing that the format names. A failure.
     Unaccounted,

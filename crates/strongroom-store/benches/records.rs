@@ -256,7 +256,7 @@ async fn rekey(rig: &BenchRig, count: u64) {
         }
     };
     loop {
-        let jobs = rig.store.jobs().await.unwrap();
+        let jobs = rig.store.jobs(&rig.administer).await.unwrap();
         if jobs
             .iter()
             .any(|status| status.id == job && status.state == JobState::Done)

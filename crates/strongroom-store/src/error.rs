@@ -86,6 +86,9 @@ pub enum Corruption {
     /// A part's bytes are missing, too short or too long.
     #[error("a part has the wrong length or is missing")]
     Length,
+    /// The place of its key is not its own, or not free: the database names one place for two keys.
+    #[error("its key's place is another's")]
+    Place,
     /// The format's magic or version is not one this program reads.
     #[error("its format is unknown")]
     Format,

@@ -46,6 +46,8 @@ pub(crate) const JOB_POLL: Duration = Duration::from_secs(2);
 pub(crate) const JOB_PAUSE: Duration = Duration::from_secs(60);
 /// Blobs looked up at once when the folder is swept.
 pub(crate) const SWEEP_BATCH: usize = 1024;
+/// Files of deleted objects removed for good at once.
+pub(crate) const UNWANTED_BATCH: u32 = 1024;
 /// Names of unwanted files waiting to be removed; what does not fit waits for the sweep at the next start.
 pub(crate) const LITTER: usize = 65_536;
 /// How long the writer waits for readers when it empties the log.

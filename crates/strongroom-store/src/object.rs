@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strongroom_seal::{AccountId, BranchVersion, KeyId};
+use strongroom_seal::{BranchVersion, KeyId};
 use zeroize::Zeroizing;
 
 use crate::staging::StagedBlob;
@@ -144,11 +144,9 @@ pub struct Listing {
     pub has_more: bool,
 }
 
-/// How much is sealed, by account, kind and key.
+/// How much is sealed for an account, by kind and key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {
-    /// The account.
-    pub account: AccountId,
     /// The kind of object.
     pub kind: String,
     /// The branch version that wraps their keys.
@@ -161,13 +159,13 @@ pub struct Usage {
     pub bytes: u64,
 }
 
-/// What the store holds, cheaply counted.
+/// What the store holds for an account, cheaply counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statistics {
-    /// One row for each account, kind and branch version in use.
+    /// One row for each kind and branch version in use.
     pub sealed: Vec<Usage>,
-    /// How often an object was exported, ever, by account.
-    pub exports: Vec<(AccountId, u64)>,
+    /// How often an object was exported, ever.
+    pub exports: u64,
     /// Objects deleted but not yet erased from database and log.
     pub awaiting_erasure: u64,
 }

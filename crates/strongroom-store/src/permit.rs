@@ -17,7 +17,7 @@ pub enum Action {
     Delete,
     /// Take an object out together with its key. It outlives revocation.
     Export,
-    /// Rotate, rekey, and read statistics.
+    /// Rotate and rekey; read the account's jobs and statistics, and which keys it still needs.
     Administer,
 }
 

@@ -40,7 +40,7 @@ impl Storage {
         Ok(keys)
     }
 
-    /// The files of one object's blobs.
+    /// The files of one object's blobs, once they have the names that they keep.
     pub fn blob_files(&self, id: &str) -> Result<Vec<PathBuf>, TestkitError> {
         let connection = self.connection()?;
         let mut statement = connection.prepare(
@@ -48,11 +48,15 @@ impl Storage {
         )?;
         let names = statement.query_map([id], |row| row.get::<_, String>(0))?;
         let names: Vec<String> = names.collect::<Result<_, _>>()?;
-        let shelf = |name: &str| name.get(..2).unwrap_or_default().to_owned();
-        Ok(names
-            .iter()
-            .map(|name| self.folder.join("blobs").join(shelf(name)).join(name))
-            .collect())
+        let path = |name: &String| {
+            let shelf = self.folder.join("blobs").join(name.get(..2).unwrap_or_default());
+            // The service renames it in a moment.
+            while shelf.join(format!("{name}.staged")).exists() {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            shelf.join(name)
+        };
+        Ok(names.iter().map(path).collect())
     }
 
     /// One value of the database.

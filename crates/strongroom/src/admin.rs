@@ -133,26 +133,28 @@ impl Admin {
     }
 }
 
-async fn status(State(admin): State<Admin>) -> Result<Json<status::Status>, Failed> {
+async fn status(State(admin): State<Admin>, asking: Asker) -> Result<Json<status::Status>, Failed> {
     let binding = admin
         .bindings
         .borrow()
         .iter()
         .find(|binding| binding.account == admin.account)
         .cloned();
+    let permit = admin.permit(Action::Administer, &asking);
     let status = status::gather(
         &admin.store,
         admin.clock.as_ref(),
         &admin.account_name,
-        admin.account,
+        &permit,
         binding.as_ref(),
         admin.journals.rows(),
     );
     Ok(Json(status.await?))
 }
 
-async fn jobs(State(admin): State<Admin>) -> Result<Json<Vec<Value>>, Failed> {
-    Ok(Json(admin.store.jobs().await?.iter().map(job).collect()))
+async fn jobs(State(admin): State<Admin>, asking: Asker) -> Result<Json<Vec<Value>>, Failed> {
+    let permit = admin.permit(Action::Administer, &asking);
+    Ok(Json(admin.store.jobs(&permit).await?.iter().map(job).collect()))
 }
 
 async fn rekey(State(admin): State<Admin>, asking: Asker) -> Result<Json<Value>, Failed> {

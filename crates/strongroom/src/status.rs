@@ -1,8 +1,8 @@
 //! What `strongroom status` shows: one account's key, lease and sealed content, as JSON.
 
 use serde::{Deserialize, Serialize};
-use strongroom_seal::{AccountId, Clock};
-use strongroom_store::{Binding, KeyDenied, KeyState, KeyStatus, Store, StoreError};
+use strongroom_seal::Clock;
+use strongroom_store::{Binding, KeyDenied, KeyState, KeyStatus, Permit, Store, StoreError};
 
 use crate::harden;
 
@@ -113,27 +113,26 @@ pub(crate) struct JournalRow {
     pub(crate) checkpoint: u64,
 }
 
-/// Gathers the status of one account.
+/// Gathers the status of the account that the permit is for.
 pub(crate) async fn gather(
     store: &Store,
     clock: &dyn Clock,
     name: &str,
-    account: AccountId,
+    permit: &Permit,
     binding: Option<&Binding>,
     journals: Vec<JournalRow>,
 ) -> Result<Status, StoreError> {
-    let statistics = store.statistics().await?;
-    let needed = store.still_needed(account).await?;
+    let account = permit.account();
+    let statistics = store.statistics(permit).await?;
+    let needed = store.still_needed(permit).await?;
     let key = store.key_state(account).borrow().clone();
-    let own = statistics
-        .sealed
-        .into_iter()
-        .filter(|usage| usage.account == account);
     Ok(Status {
         account: name.to_owned(),
         account_id: account.to_string(),
         key: summary(&key, clock, binding),
-        sealed: own
+        sealed: statistics
+            .sealed
+            .into_iter()
             .map(|usage| SealedRow {
                 kind: usage.kind,
                 branch: usage.branch.get(),
@@ -150,12 +149,7 @@ pub(crate) async fn gather(
                 bytes: need.bytes,
             })
             .collect(),
-        exports: statistics
-            .exports
-            .iter()
-            .filter(|(of, _)| *of == account)
-            .map(|(_, count)| count)
-            .sum(),
+        exports: statistics.exports,
         awaiting_erasure: statistics.awaiting_erasure,
         journals,
         swap_bytes: harden::swap_bytes(),

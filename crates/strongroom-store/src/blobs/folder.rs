@@ -1,4 +1,5 @@
-//! Blobs as files: `blobs/xx/<name>` when durable, `blobs/incoming/<name>` before.
+//! Blobs as files: `blobs/incoming/<name>` while they are written, `blobs/xx/<name>.staged` once durable, and `blobs/xx/<name>` once
+//! a committed record refers to them: what has that name was never an upload that a crash cut off.
 
 use std::{
     collections::HashSet,
@@ -13,13 +14,14 @@ use strongroom_seal::BoxFuture;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
-use super::{AppendError, BlobName, BlobSink, BlobSource, Blobs};
+use super::{AppendError, BlobName, BlobSink, BlobSource, Blobs, Found};
 use crate::{
     error::StorageFault,
     sealing::{SealedSegment, SegmentBuffer},
 };
 
 const INCOMING: &str = "incoming";
+const STAGED: &str = ".staged";
 
 /// A folder of sealed blobs.
 pub(crate) struct Folder {
@@ -55,6 +57,43 @@ impl Place {
         self.root.join(shelf).join(name)
     }
 
+    fn staged(&self, name: BlobName) -> PathBuf {
+        let mut path = self.home(name).into_os_string();
+        path.push(STAGED);
+        path.into()
+    }
+
+    fn find(&self, name: BlobName) -> io::Result<Option<File>> {
+        // It may be settled between two looks.
+        for path in [self.home(name), self.staged(name), self.home(name)] {
+            match File::open(path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                other => return other.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    fn remove(&self, name: BlobName) -> io::Result<()> {
+        remove_if_there(&self.staged(name))?;
+        remove_if_there(&self.home(name))
+    }
+
+    fn remove_for_good(&self, names: &[BlobName]) -> io::Result<()> {
+        let mut shelves = HashSet::new();
+        for name in names {
+            self.remove(*name)?;
+            shelves.extend(self.home(*name).parent().map(Path::to_owned));
+        }
+        shelves.iter().try_for_each(|shelf| {
+            if shelf.is_dir() {
+                sync_folder(shelf)
+            } else {
+                Ok(())
+            }
+        })
+    }
+
     /// Makes a shelf that may or may not be there. Nobody uses it before its entry is durable, whoever made it.
     fn set_up(&self, shelf: &Path) -> io::Result<()> {
         let mut known = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,29 +124,41 @@ impl Blobs for Folder {
     }
 
     fn open(&self, name: BlobName) -> BoxFuture<'_, Result<Option<Box<dyn BlobSource>>, StorageFault>> {
-        let path = self.place.home(name);
-        Box::pin(async move {
-            in_background(move || match File::open(path) {
-                Ok(file) => {
-                    let len = file.metadata()?.len();
-                    Ok(Some(Box::new(Durable {
-                        file: Arc::new(file),
-                        len,
-                    }) as Box<dyn BlobSource>))
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(error.into()),
-            })
-            .await
-        })
+        let place = Arc::clone(&self.place);
+        Box::pin(in_background(move || {
+            let Some(file) = place.find(name)? else {
+                return Ok(None);
+            };
+            let len = file.metadata()?.len();
+            Ok(Some(Box::new(Durable {
+                file: Arc::new(file),
+                len,
+            }) as Box<dyn BlobSource>))
+        }))
+    }
+
+    fn settle(&self, name: BlobName) -> BoxFuture<'_, Result<(), StorageFault>> {
+        let (from, to) = (self.place.staged(name), self.place.home(name));
+        Box::pin(in_background(move || match fs::rename(from, to) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+            // Not there: settled or removed already.
+            _ => Ok(()),
+        }))
     }
 
     fn remove(&self, name: BlobName) -> BoxFuture<'_, Result<(), StorageFault>> {
-        let path = self.place.home(name);
-        Box::pin(in_background(move || remove_if_there(&path).map_err(Into::into)))
+        let place = Arc::clone(&self.place);
+        Box::pin(in_background(move || place.remove(name).map_err(Into::into)))
     }
 
-    fn sweep(&self) -> BoxFuture<'_, Result<Vec<BlobName>, StorageFault>> {
+    fn remove_for_good(&self, names: Vec<BlobName>) -> BoxFuture<'_, Result<(), StorageFault>> {
+        let place = Arc::clone(&self.place);
+        Box::pin(in_background(move || {
+            place.remove_for_good(&names).map_err(Into::into)
+        }))
+    }
+
+    fn sweep(&self) -> BoxFuture<'_, Result<Found, StorageFault>> {
         let place = Arc::clone(&self.place);
         Box::pin(in_background(move || sweep(&place.root).map_err(Into::into)))
     }
@@ -189,7 +240,7 @@ impl BlobSink for Incoming {
             let (place, name) = (Arc::clone(&self.place), self.name);
             let durable = in_background(move || -> Result<_, StorageFault> {
                 let mut unwanted = file.ok_or_else(|| StorageFault::new("a blob without bytes"))?;
-                let (from, to) = (unwanted.path.clone(), place.home(name));
+                let (from, to) = (unwanted.path.clone(), place.staged(name));
                 place.make_durable(unwanted.file()?, &from, &to)?;
                 unwanted.path = to;
                 Ok(unwanted)
@@ -268,34 +319,35 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 /// Whether durable blobs are in this folder; it need not exist.
 pub(crate) fn holds_any(root: &Path) -> io::Result<bool> {
     match durable(root) {
-        Ok(names) => Ok(!names.is_empty()),
+        Ok(found) => Ok(!found.settled.is_empty() || !found.staged.is_empty()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-fn sweep(root: &Path) -> io::Result<Vec<BlobName>> {
+fn sweep(root: &Path) -> io::Result<Found> {
     for entry in fs::read_dir(root.join(INCOMING))? {
         remove_if_there(&entry?.path())?;
     }
     durable(root)
 }
 
-fn durable(root: &Path) -> io::Result<Vec<BlobName>> {
-    let mut names = Vec::new();
+fn durable(root: &Path) -> io::Result<Found> {
+    let mut found = Found::default();
     for shelf in fs::read_dir(root)? {
         let shelf = shelf?;
         if shelf.file_name() == INCOMING || !shelf.file_type()?.is_dir() {
             continue;
         }
         for entry in fs::read_dir(shelf.path())? {
-            names.extend(
-                entry?
-                    .file_name()
-                    .to_str()
-                    .and_then(|name| name.parse::<BlobName>().ok()),
-            );
+            let file = entry?.file_name();
+            let file = file.to_str().unwrap_or_default();
+            let (name, kept) = match file.strip_suffix(STAGED) {
+                Some(name) => (name, &mut found.staged),
+                None => (file, &mut found.settled),
+            };
+            kept.extend(name.parse::<BlobName>().ok());
         }
     }
-    Ok(names)
+    Ok(found)
 }

@@ -8,7 +8,7 @@ use std::{
 
 use strongroom_seal::BoxFuture;
 
-use super::{AppendError, BlobName, BlobSink, BlobSource, Blobs};
+use super::{AppendError, BlobName, BlobSink, BlobSource, Blobs, Found};
 use crate::{
     error::StorageFault,
     faults::Faults,
@@ -18,8 +18,13 @@ use crate::{
 /// Blobs that outlive the store that wrote them, as a disk would.
 #[derive(Clone, Default)]
 pub(crate) struct MemoryBlobs {
-    durable: Arc<Mutex<BTreeMap<BlobName, Arc<Vec<u8>>>>>,
+    durable: Arc<Mutex<BTreeMap<BlobName, Kept>>>,
     faults: Faults,
+}
+
+struct Kept {
+    bytes: Arc<Vec<u8>>,
+    is_settled: bool,
 }
 
 impl MemoryBlobs {
@@ -40,6 +45,7 @@ impl MemoryBlobs {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn names(&self) -> Vec<BlobName> {
         lock(&self.durable).keys().copied().collect()
     }
@@ -60,7 +66,7 @@ impl Blobs for MemoryBlobs {
     fn open(&self, name: BlobName) -> BoxFuture<'_, Result<Option<Box<dyn BlobSource>>, StorageFault>> {
         Box::pin(async move {
             self.faults.step()?;
-            let bytes = lock(&self.durable).get(&name).map(Arc::clone);
+            let bytes = lock(&self.durable).get(&name).map(|kept| Arc::clone(&kept.bytes));
             Ok(bytes.map(|bytes| Box::new(Still { bytes }) as Box<dyn BlobSource>))
         })
     }
@@ -73,10 +79,36 @@ impl Blobs for MemoryBlobs {
         })
     }
 
-    fn sweep(&self) -> BoxFuture<'_, Result<Vec<BlobName>, StorageFault>> {
+    fn settle(&self, name: BlobName) -> BoxFuture<'_, Result<(), StorageFault>> {
         Box::pin(async move {
             self.faults.step()?;
-            Ok(self.names())
+            if let Some(kept) = lock(&self.durable).get_mut(&name) {
+                kept.is_settled = true;
+            }
+            Ok(())
+        })
+    }
+
+    fn remove_for_good(&self, names: Vec<BlobName>) -> BoxFuture<'_, Result<(), StorageFault>> {
+        Box::pin(async move {
+            self.faults.step()?;
+            lock(&self.durable).retain(|name, _| !names.contains(name));
+            Ok(())
+        })
+    }
+
+    fn sweep(&self) -> BoxFuture<'_, Result<Found, StorageFault>> {
+        Box::pin(async move {
+            self.faults.step()?;
+            let mut found = Found::default();
+            for (name, kept) in lock(&self.durable).iter() {
+                if kept.is_settled {
+                    found.settled.push(*name);
+                } else {
+                    found.staged.push(*name);
+                }
+            }
+            Ok(found)
         })
     }
 }
@@ -103,7 +135,11 @@ impl BlobSink for Growing {
         Box::pin(async move {
             self.blobs.faults.step()?;
             let name = BlobName::random();
-            lock(&self.blobs.durable).insert(name, Arc::new(self.bytes));
+            let kept = Kept {
+                bytes: Arc::new(self.bytes),
+                is_settled: false,
+            };
+            lock(&self.blobs.durable).insert(name, kept);
             self.blobs.faults.step()?;
             Ok(name)
         })

@@ -25,11 +25,26 @@ pub(crate) trait Blobs: Send + Sync + 'static {
     /// Finds a blob; `None` if there is none of this name.
     fn open(&self, name: BlobName) -> BoxFuture<'_, Result<Option<Box<dyn BlobSource>>, StorageFault>>;
 
+    /// Notes that a committed record refers to the blob. It need not be durable: the next start finds it out again.
+    fn settle(&self, name: BlobName) -> BoxFuture<'_, Result<(), StorageFault>>;
+
     /// Removes a blob. One that is not there is as good as removed.
     fn remove(&self, name: BlobName) -> BoxFuture<'_, Result<(), StorageFault>>;
 
+    /// Removes blobs so that they stay removed, whatever happens to the machine.
+    fn remove_for_good(&self, names: Vec<BlobName>) -> BoxFuture<'_, Result<(), StorageFault>>;
+
     /// Every durable blob. Removes what was begun by another life of the program and never became durable.
-    fn sweep(&self) -> BoxFuture<'_, Result<Vec<BlobName>, StorageFault>>;
+    fn sweep(&self) -> BoxFuture<'_, Result<Found, StorageFault>>;
+}
+
+/// The durable blobs that are there.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Waiting for their record's commit, or committed a moment before the end.
+    pub(crate) staged: Vec<BlobName>,
+    /// A committed record referred to each of these once.
+    pub(crate) settled: Vec<BlobName>,
 }
 
 /// A blob being written. Dropping it removes it.

@@ -26,6 +26,13 @@ impl StagedFile {
 
     /// A committed record refers to it now.
     pub(crate) fn keep(&mut self) {
+        if let Some(bin) = self.bin.take() {
+            bin.settle(self.name);
+        }
+    }
+
+    /// Whether a committed record refers to it is unknown: it stays as it is until the next start tells.
+    pub(crate) fn leave(&mut self) {
         self.bin = None;
     }
 }
@@ -38,29 +45,40 @@ impl Drop for StagedFile {
     }
 }
 
-/// Takes the names of unwanted blobs.
+/// Takes the names of unwanted blobs, and of those that are wanted for certain now.
 #[derive(Clone)]
 pub(crate) struct LitterBin {
-    names: mpsc::Sender<BlobName>,
+    fates: mpsc::Sender<Fate>,
+}
+
+/// What becomes of a durable blob.
+enum Fate {
+    Settled(BlobName),
+    Unwanted(BlobName),
 }
 
 impl LitterBin {
     fn throw(&self, name: BlobName) {
-        if self.names.try_send(name).is_err() {
+        if self.fates.try_send(Fate::Unwanted(name)).is_err() {
             warn!(blob = %name, "an unwanted blob stays until the sweep at the next start");
         }
     }
+
+    fn settle(&self, name: BlobName) {
+        // What does not fit is settled at the next start.
+        let _ = self.fates.try_send(Fate::Settled(name));
+    }
 }
 
-/// The other end: removes what is thrown away.
+/// The other end: removes what is thrown away, and settles what is kept.
 pub(crate) struct Litter {
-    names: mpsc::Receiver<BlobName>,
+    fates: mpsc::Receiver<Fate>,
 }
 
 impl Litter {
     pub(crate) fn new() -> (LitterBin, Self) {
-        let (sender, names) = mpsc::channel(limits::LITTER);
-        (LitterBin { names: sender }, Self { names })
+        let (sender, fates) = mpsc::channel(limits::LITTER);
+        (LitterBin { fates: sender }, Self { fates })
     }
 
     /// Runs until every bin is gone, or until the store is closed and nothing is left to remove.
@@ -68,15 +86,19 @@ impl Litter {
         loop {
             let next = tokio::select! {
                 biased;
-                next = self.names.recv() => next,
-                () = closed.cancelled(), if !self.names.is_closed() => {
-                    self.names.close();
+                next = self.fates.recv() => next,
+                () = closed.cancelled(), if !self.fates.is_closed() => {
+                    self.fates.close();
                     continue;
                 }
             };
-            let Some(name) = next else { return };
-            if let Err(fault) = blobs.remove(name).await {
-                warn!(blob = %name, %fault, "an unwanted blob stays until the sweep at the next start");
+            let (name, done) = match next {
+                Some(Fate::Settled(name)) => (name, blobs.settle(name).await),
+                Some(Fate::Unwanted(name)) => (name, blobs.remove(name).await),
+                None => return,
+            };
+            if let Err(fault) = done {
+                warn!(blob = %name, %fault, "a blob was neither removed nor settled: the sweep at the next start will");
             }
         }
     }

@@ -56,7 +56,12 @@ async fn what_is_written_is_read_back(blobs: &dyn Blobs) {
         let end = source.read_at(stored - 16, SegmentBuffer::new(16)).await.unwrap();
         assert_ne!(*end, [0; 16]);
         assert!(source.read_at(stored - 1, SegmentBuffer::new(2)).await.is_err());
-        assert!(blobs.sweep().await.unwrap().contains(&name));
+        assert!(blobs.sweep().await.unwrap().staged.contains(&name));
+        blobs.settle(name).await.unwrap();
+        blobs.settle(name).await.unwrap();
+        let found = blobs.sweep().await.unwrap();
+        assert!(found.settled.contains(&name) && !found.staged.contains(&name));
+        assert_eq!(blobs.open(name).await.unwrap().unwrap().len(), stored);
     }
 }
 
@@ -71,6 +76,12 @@ async fn what_is_removed_is_gone(blobs: &dyn Blobs) {
     blobs.remove(name).await.unwrap();
     assert!(blobs.open(name).await.unwrap().is_none());
     blobs.remove(name).await.unwrap();
+    let (staged, settled) = (write(blobs, 10).await.0, write(blobs, 10).await.0);
+    blobs.settle(settled).await.unwrap();
+    blobs.remove_for_good(vec![staged, settled, name]).await.unwrap();
+    for name in [staged, settled] {
+        assert!(blobs.open(name).await.unwrap().is_none());
+    }
 }
 
 async fn what_is_thrown_away_is_removed(blobs: Arc<dyn Blobs>, fixture: Fixture) {
@@ -82,5 +93,6 @@ async fn what_is_thrown_away_is_removed(blobs: Arc<dyn Blobs>, fixture: Fixture)
     closed.cancel();
     litter.collect(Arc::clone(&blobs), closed).await;
     assert!(blobs.open(kept).await.unwrap().is_some());
+    assert!(blobs.sweep().await.unwrap().settled.contains(&kept));
     assert!(blobs.open(thrown).await.unwrap().is_none());
 }

@@ -25,6 +25,7 @@ pub(super) async fn all(records: &dyn Records, fixture: &Fixture) {
     only_what_expired_is_deleted_as_expired(records).await;
     usage_is_counted_by_kind_and_branch(records).await;
     exports_are_counted(records).await;
+    files_of_deleted_objects_are_unwanted_until_they_are_forgotten(records, fixture).await;
     blobs_that_no_record_refers_to_are_found(records, fixture).await;
 }
 
@@ -306,6 +307,27 @@ async fn exports_are_counted(records: &dyn Records) {
             .unwrap();
     }
     assert!(records.exports().await.unwrap().contains(&(tenant.id, 3)));
+}
+
+async fn files_of_deleted_objects_are_unwanted_until_they_are_forgotten(
+    records: &dyn Records,
+    fixture: &Fixture,
+) {
+    let tenant = Tenant::settle(records).await;
+    let name = BlobName::random();
+    let mut new = tenant.record("a");
+    new.parts.push(tenant.part("a", 0, fixture.file(name)));
+    tenant.insert(records, new).await.unwrap();
+    assert_eq!(records.unwanted(10).await.unwrap(), []);
+    tenant.delete(records, "a").await.unwrap();
+    assert_eq!(records.unwanted(10).await.unwrap(), [(tenant.id, name)]);
+    let forget = Change::ForgetUnwanted(vec![name]);
+    records
+        .commit(tenant.transaction().change(forget))
+        .await
+        .map_err(|returned| returned.reason)
+        .unwrap();
+    assert_eq!(records.unwanted(10).await.unwrap(), []);
 }
 
 async fn blobs_that_no_record_refers_to_are_found(records: &dyn Records, fixture: &Fixture) {

@@ -9,7 +9,7 @@ use crate::{
     event::StoreEvent,
     limits,
     records::{Change, ShreddingRow, Transaction},
-    store::Inner,
+    store::{Inner, remove_unwanted},
 };
 
 pub(super) async fn run(inner: Arc<Inner>) {
@@ -61,6 +61,7 @@ async fn erase(inner: &Inner) -> Result<bool, StorageFault> {
     let Some(newest) = deleted.last() else {
         return Ok(true);
     };
+    remove_unwanted(&*inner.records, &*inner.blobs, inner.now_ms()).await?;
     let (up_to, account) = (newest.number, newest.name.account);
     let at_ms = inner.now_ms();
     for ShreddingRow { name, deleted_ms, .. } in deleted {

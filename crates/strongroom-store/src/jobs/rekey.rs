@@ -353,6 +353,7 @@ impl From<Rejected> for Stop {
             | Rejected::ClaimLost
             | Rejected::Conflict
             | Rejected::InUse
+            | Rejected::Corrupt(_)
             | Rejected::Busy
             | Rejected::Closed => Self::Overtaken,
         }

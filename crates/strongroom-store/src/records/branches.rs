@@ -106,6 +106,7 @@ impl From<Rejected> for BranchesError {
             | Rejected::Retiring { .. }
             | Rejected::ClaimLost
             | Rejected::InUse
+            | Rejected::Corrupt(_)
             | Rejected::Key(_) => Self::Conflict,
         }
     }

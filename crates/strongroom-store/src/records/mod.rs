@@ -82,6 +82,9 @@ pub(crate) trait Records: Send + Sync + 'static {
     /// Objects deleted and not yet known to be erased, oldest first.
     fn shreddings(&self, limit: u32) -> BoxFuture<'_, Result<Vec<ShreddingRow>, StorageFault>>;
 
+    /// Blobs of deleted objects that are not known to be removed, each with the account that it belonged to.
+    fn unwanted(&self, limit: u32) -> BoxFuture<'_, Result<Vec<(AccountId, BlobName)>, StorageFault>>;
+
     /// Which of these blobs no record refers to.
     fn unreferenced<'a>(
         &'a self,

@@ -4,7 +4,7 @@ use strongroom_seal::{AccountId, BranchVersion, WrappedKey};
 
 use crate::{
     blobs::{BlobName, LitterBin, StagedFile},
-    error::StorageFault,
+    error::{Corruption, StorageFault},
     keyring::{KeyDenied, Lease},
     records::{JobPhase, StoredBranch},
     sealing::Sealed,
@@ -65,9 +65,22 @@ impl Transaction {
 
     /// Its staged files belong to committed records now.
     pub(crate) fn keep_files(&mut self) {
+        self.each_file(StagedFile::keep);
+    }
+
+    /// Whether its staged files belong to committed records is unknown.
+    pub(crate) fn leave_files(&mut self) {
+        self.each_file(StagedFile::leave);
+    }
+
+    fn each_file(&mut self, done: impl Fn(&mut StagedFile)) {
         for change in &mut self.changes {
             if let Change::Insert(new) = change {
-                new.parts.iter_mut().for_each(NewPart::keep_file);
+                for part in &mut new.parts {
+                    if let PartBytes::File(file) = &mut part.bytes {
+                        done(file);
+                    }
+                }
             }
         }
     }
@@ -99,8 +112,8 @@ pub(crate) enum Change {
     Insert(Box<NewRecord>),
     /// Replaces a record's body and key; `NotFound`, `Revision`.
     Replace(Box<Replacement>),
-    /// Removes a record and its parts, destroys their keys, notes the shredding; `NotFound`. With a bound, only if it
-    /// expired by then, and otherwise does nothing.
+    /// Removes a record and its parts, destroys their keys, notes the shredding and the files that are unwanted now;
+    /// `NotFound`. With a bound, only if it expired by then, and otherwise does nothing.
     Delete {
         kind: String,
         id: String,
@@ -129,6 +142,8 @@ pub(crate) enum Change {
     Job(JobChange),
     /// Forgets shreddings up to and including this number.
     ForgetShreddings { up_to: u64 },
+    /// Forgets unwanted files: they are removed for good.
+    ForgetUnwanted(Vec<BlobName>),
 }
 
 impl Change {
@@ -186,14 +201,6 @@ pub(crate) struct NewPart {
     pub(crate) stored: u64,
     pub(crate) key: WrappedKey,
     pub(crate) bytes: PartBytes,
-}
-
-impl NewPart {
-    fn keep_file(&mut self) {
-        if let PartBytes::File(file) = &mut self.bytes {
-            file.keep();
-        }
-    }
 }
 
 /// A new blob's sealed bytes: here, or durable in a file.
@@ -258,6 +265,7 @@ pub(crate) enum Rejected {
     ClaimLost,
     Conflict,
     InUse,
+    Corrupt(Corruption),
     Key(KeyDenied),
     Busy,
     Closed,

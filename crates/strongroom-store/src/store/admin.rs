@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use strongroom_seal::{AccountId, BranchVersion, KeyId, SealError};
+use strongroom_seal::{KeyId, SealError};
 
 use super::Store;
 use crate::{
@@ -38,14 +38,17 @@ impl Store {
         Ok(JobId(receipt.job))
     }
 
-    /// Every job, newest first.
-    pub async fn jobs(&self) -> Result<Vec<JobStatus>, StoreError> {
-        let rows = self.inner.records.jobs().await?;
-        Ok(rows.into_iter().rev().map(JobStatus::from).collect())
+    /// The account's jobs, newest first.
+    pub async fn jobs(&self, permit: &Permit) -> Result<Vec<JobStatus>, StoreError> {
+        let account = permit.demand(Action::Administer)?;
+        let rows = self.inner.records.jobs().await?.into_iter();
+        let own = rows.filter(|row| row.account == account);
+        Ok(own.rev().map(JobStatus::from).collect())
     }
 
-    /// Which customer-key versions must stay enabled, and for what.
-    pub async fn still_needed(&self, account: AccountId) -> Result<Vec<KeyVersionNeed>, StoreError> {
+    /// Which customer-key versions must stay enabled for the account, and for what.
+    pub async fn still_needed(&self, permit: &Permit) -> Result<Vec<KeyVersionNeed>, StoreError> {
+        let account = permit.demand(Action::Administer)?;
         let branches = self.inner.records.branches(account).await?;
         let usage = self.inner.records.usage().await?;
         let mut needs: BTreeMap<KeyId, KeyVersionNeed> = BTreeMap::new();
@@ -69,31 +72,33 @@ impl Store {
         Ok(needs.into_values().collect())
     }
 
-    /// What is sealed, by kind and key.
-    pub async fn statistics(&self) -> Result<Statistics, StoreError> {
+    /// What is sealed for the account, by kind and key.
+    pub async fn statistics(&self, permit: &Permit) -> Result<Statistics, StoreError> {
+        let account = permit.demand(Action::Administer)?;
         let records = &self.inner.records;
         let rows = records.usage().await?;
-        let mut keys: BTreeMap<(AccountId, BranchVersion), KeyId> = BTreeMap::new();
-        let mut known = None;
-        for row in &rows {
-            if known.replace(row.account) != Some(row.account) {
-                for branch in records.branches(row.account).await? {
-                    keys.insert((row.account, branch.version), key_of(&branch)?);
-                }
-            }
+        let mut keys = BTreeMap::new();
+        for branch in records.branches(account).await? {
+            keys.insert(branch.version, key_of(&branch)?);
         }
-        let sealed = rows.into_iter().map(|row| Usage {
-            key: keys.get(&(row.account, row.branch)).cloned(),
-            account: row.account,
+        let own = rows.into_iter().filter(|row| row.account == account);
+        let sealed = own.map(|row| Usage {
+            key: keys.get(&row.branch).cloned(),
             kind: row.kind,
             branch: row.branch,
             objects: row.objects,
             bytes: row.bytes,
         });
+        let exports = records.exports().await?.into_iter();
+        let shreddings = records.shreddings(limits::SHREDDINGS_COUNTED).await?;
+        let waiting = shreddings.iter().filter(|row| row.name.account == account);
         Ok(Statistics {
             sealed: sealed.collect(),
-            exports: records.exports().await?,
-            awaiting_erasure: records.shreddings(limits::SHREDDINGS_COUNTED).await?.len() as u64,
+            exports: exports
+                .filter(|(of, _)| *of == account)
+                .map(|(_, count)| count)
+                .sum(),
+            awaiting_erasure: waiting.count() as u64,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The store's folder: made, locked, opened and swept.
 
 use std::{
+    collections::HashSet,
     fs::{self, File, OpenOptions, TryLockError},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -8,17 +9,17 @@ use std::{
 };
 
 use tokio::task::spawn_blocking;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Parts;
 use crate::{
     blobs::{
-        Blobs, Litter,
+        BlobName, Blobs, Found, Litter,
         folder::{Folder, holds_any, make_folder, sync_folder},
     },
     error::{OpenStoreError, StorageFault},
     limits,
-    records::{Records, sqlite::Sqlite},
+    records::{Change, Records, Transaction, sqlite::Sqlite},
 };
 
 const DATABASE: &str = "records.db";
@@ -90,15 +91,55 @@ fn open_private(path: &Path) -> std::io::Result<File> {
         .open(path)
 }
 
-/// Removes blobs that no record refers to: a crash came between their becoming durable and the commit, or between a
-/// deletion's commit and their removal.
-pub(crate) async fn sweep(records: &dyn Records, blobs: &dyn Blobs) -> Result<(), StorageFault> {
-    let names = blobs.sweep().await?;
-    for names in names.chunks(limits::SWEEP_BATCH) {
-        for orphan in records.unreferenced(names).await? {
-            info!(blob = %orphan, "removing a blob that no record refers to");
-            blobs.remove(orphan).await?;
+/// Puts right what a crash left: removes the files of deleted objects and of uploads that were never committed, and settles what
+/// was. A settled blob that no record refers to tells that the database is older than the blobs: then nothing is removed.
+pub(crate) async fn sweep(records: &dyn Records, blobs: &dyn Blobs, now_ms: u64) -> Result<(), StorageFault> {
+    remove_unwanted(records, blobs, now_ms).await?;
+    let Found { staged, settled } = blobs.sweep().await?;
+    let strangers = unreferenced(records, &settled).await?;
+    let uncommitted = unreferenced(records, &staged).await?;
+    if let Some(first) = strangers.iter().next() {
+        warn!(
+            blobs = strangers.len() + uncommitted.len(), %first,
+            "this record database does not know blobs that were committed: it is older than they are. Nothing is removed; put the newer records.db back"
+        );
+    }
+    for name in staged {
+        if !uncommitted.contains(&name) {
+            blobs.settle(name).await?;
+        } else if strangers.is_empty() {
+            info!(blob = %name, "removing a blob that was never committed");
+            blobs.remove(name).await?;
         }
     }
     Ok(())
+}
+
+async fn unreferenced(records: &dyn Records, names: &[BlobName]) -> Result<HashSet<BlobName>, StorageFault> {
+    let mut found = HashSet::new();
+    for names in names.chunks(limits::SWEEP_BATCH) {
+        found.extend(records.unreferenced(names).await?);
+    }
+    Ok(found)
+}
+
+/// Removes the files of deleted objects for good, and forgets them.
+pub(crate) async fn remove_unwanted(
+    records: &dyn Records,
+    blobs: &dyn Blobs,
+    now_ms: u64,
+) -> Result<(), StorageFault> {
+    loop {
+        let unwanted = records.unwanted(limits::UNWANTED_BATCH).await?;
+        let Some((account, _)) = unwanted.first() else {
+            return Ok(());
+        };
+        let names: Vec<_> = unwanted.iter().map(|(_, name)| *name).collect();
+        blobs.remove_for_good(names.clone()).await?;
+        let forget = Transaction::new(*account, now_ms).change(Change::ForgetUnwanted(names));
+        records
+            .commit(forget)
+            .await
+            .map_err(|returned| StorageFault::new(format!("{:?}", returned.reason)))?;
+    }
 }

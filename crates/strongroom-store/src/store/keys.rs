@@ -117,6 +117,7 @@ fn rejected(error: StoreError) -> Rejected {
     match error {
         StoreError::Key(denied) => Rejected::Key(denied),
         StoreError::Io(fault) => Rejected::Fault(fault),
+        StoreError::Corrupt(how) => Rejected::Corrupt(how),
         other => Rejected::Fault(crate::error::StorageFault::new(other.to_string())),
     }
 }
@@ -127,6 +128,7 @@ impl From<Rejected> for StoreError {
             Rejected::NotFound => Self::NotFound,
             Rejected::AlreadyExists => Self::AlreadyExists,
             Rejected::Revision { current } => Self::RevisionConflict { current },
+            Rejected::Corrupt(how) => Self::Corrupt(how),
             Rejected::Key(denied) => Self::Key(denied),
             Rejected::Closed => Self::Closed,
             Rejected::Fault(fault) => Self::Io(fault),

@@ -24,7 +24,7 @@ use crate::{
     traces::Traces,
 };
 
-pub(crate) use folder::sweep;
+pub(crate) use folder::{remove_unwanted, sweep};
 pub(crate) use keys::KeyMiss;
 
 /// Sealed records and blobs under leased keys. Cheap to clone.
@@ -84,7 +84,7 @@ impl Store {
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, PermitAuthority), OpenStoreError> {
         let parts = folder::open(config.folder.clone()).await?;
-        sweep(&*parts.records, &*parts.blobs).await?;
+        sweep(&*parts.records, &*parts.blobs, millis(clock.now().wall)).await?;
         Ok((Self::over(parts, &config, vault, clock), PermitAuthority::new()))
     }
 

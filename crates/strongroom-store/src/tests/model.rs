@@ -206,7 +206,7 @@ async fn run(steps: Vec<Step>) {
             noise(expected.length)
         );
     }
-    let sealed = rig.store.statistics().await.unwrap().sealed;
+    let sealed = rig.statistics().await.unwrap().sealed;
     assert_eq!(
         sealed.iter().map(|row| row.objects).sum::<u64>(),
         model.objects.len() as u64

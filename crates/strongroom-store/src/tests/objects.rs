@@ -72,6 +72,18 @@ async fn a_permit_allows_its_action_and_its_account_alone() {
         rig.store.rekey(&read).await,
         Err(StoreError::NotPermitted)
     ));
+    assert!(matches!(
+        rig.store.jobs(&read).await,
+        Err(StoreError::NotPermitted)
+    ));
+    assert!(matches!(
+        rig.store.still_needed(&read).await,
+        Err(StoreError::NotPermitted)
+    ));
+    assert!(matches!(
+        rig.store.statistics(&read).await,
+        Err(StoreError::NotPermitted)
+    ));
     let write = rig.permit(Action::Write);
     assert!(matches!(
         rig.store.get(&write, "file", "a").await,
@@ -82,6 +94,13 @@ async fn a_permit_allows_its_action_and_its_account_alone() {
         rig.store.get(&neighbour, "file", "a").await,
         Err(StoreError::NotFound)
     ));
+    rig.store.rekey(&rig.permit(Action::Administer)).await.unwrap();
+    let neighbour = rig.neighbour(Action::Administer);
+    assert!(rig.store.jobs(&neighbour).await.unwrap().is_empty());
+    assert!(rig.store.still_needed(&neighbour).await.unwrap().is_empty());
+    let statistics = rig.store.statistics(&neighbour).await.unwrap();
+    assert!(statistics.sealed.is_empty());
+    assert_eq!(rig.statistics().await.unwrap().sealed[0].objects, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,6 +250,38 @@ async fn what_was_tampered_with_does_not_open() {
             "{id}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_place_of_a_key_is_neither_reused_nor_freed_unless_it_is_what_it_must_be() {
+    let (folder, rig) = rig().await;
+    for id in ["a", "b", "c"] {
+        rig.put(id, id.as_bytes()).await.unwrap();
+    }
+    rig.delete("a").await.unwrap();
+    let database = rusqlite::Connection::open(folder.path().join("records.db")).unwrap();
+    let slot_of = "(SELECT slot FROM record WHERE id = 'b')";
+    // The place that was freed holds a key again, which the store does not know of.
+    for change in [
+        format!(
+            "UPDATE key_slot SET account = k.account, owner = k.owner, branch = k.branch, wrapped = k.wrapped
+                 FROM key_slot AS k WHERE key_slot.account = zeroblob(16) AND k.slot = {slot_of}"
+        ),
+        format!("UPDATE record SET slot = {slot_of} WHERE id = 'c'"),
+    ] {
+        assert_eq!(database.execute(&change, []).unwrap(), 1);
+    }
+    let place = |answer| matches!(answer, Err(StoreError::Corrupt(Corruption::Place)));
+    assert!(place(rig.put("d", b"body").await.map(drop)));
+    let change = Change {
+        body: b"body",
+        expires: Expiry::Keep,
+    };
+    assert!(place(rig.delete("c").await));
+    assert_eq!(rig.get("b").await.unwrap().body.as_slice(), b"b");
+    let permit = rig.permit(Action::Write);
+    let changed = rig.store.update(&permit, "file", "b", None, change).await;
+    assert_eq!(changed.unwrap().revision, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

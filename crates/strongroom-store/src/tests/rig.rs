@@ -210,7 +210,7 @@ impl Rig {
         let records = Arc::new(machine.records.revived(faults.clone(), bin.clone()));
         let blobs = Arc::new(machine.blobs.revived(faults));
         // A machine that stops while it sweeps is swept next time.
-        let _ = sweep(&*records, &*blobs).await;
+        let _ = sweep(&*records, &*blobs, 0).await;
         let (vault, clock) = (CueVault::new(), HandClock::new());
         let bindings = machine.bindings.clone();
         bindings.send_modify(|bindings| {
@@ -279,6 +279,14 @@ impl Rig {
 
     pub(super) async fn delete(&self, id: &str) -> Result<(), crate::StoreError> {
         self.store.delete(&self.permit(Action::Delete), "file", id).await
+    }
+
+    pub(super) async fn jobs(&self) -> Result<Vec<crate::JobStatus>, crate::StoreError> {
+        self.store.jobs(&self.permit(Action::Administer)).await
+    }
+
+    pub(super) async fn statistics(&self) -> Result<crate::Statistics, crate::StoreError> {
+        self.store.statistics(&self.permit(Action::Administer)).await
     }
 
     /// Stages a blob of these bytes.

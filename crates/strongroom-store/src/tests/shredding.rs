@@ -53,7 +53,7 @@ async fn what_an_earlier_life_deleted_is_told_of_by_the_next() {
     rig.store.close().await;
     drop(rig);
     let rig = Rig::on_disk_as(folder.path(), account).await;
-    while rig.store.statistics().await.unwrap().awaiting_erasure > 0 {
+    while rig.statistics().await.unwrap().awaiting_erasure > 0 {
         tokio::task::yield_now().await;
     }
 }

@@ -53,7 +53,7 @@ impl MemoryRecords {
         let refuse = |reason, transaction| Err(Returned::new(reason, Some(transaction)));
         if let Err(fault) = self.faults.step() {
             // A machine that stopped cleans nothing up.
-            transaction.keep_files();
+            transaction.leave_files();
             return refuse(Rejected::Fault(fault), transaction);
         }
         let mut state = self.lock();
@@ -174,6 +174,16 @@ impl Records for MemoryRecords {
     fn shreddings(&self, limit: u32) -> BoxFuture<'_, Result<Vec<ShreddingRow>, StorageFault>> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         Box::pin(async move { self.read(|state| state.shreddings.values().take(limit).cloned().collect()) })
+    }
+
+    fn unwanted(&self, limit: u32) -> BoxFuture<'_, Result<Vec<(AccountId, BlobName)>, StorageFault>> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Box::pin(async move {
+            self.read(|state| {
+                let rows = state.unwanted.iter().take(limit);
+                rows.map(|(name, account)| (*account, *name)).collect()
+            })
+        })
     }
 
     fn unreferenced<'a>(

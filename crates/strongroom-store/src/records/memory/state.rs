@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use strongroom_seal::{AccountId, BranchVersion, WrappedKey};
 
+use crate::blobs::BlobName;
 use crate::records::{
     Change, Check, JobChange, JobPhase, JobRow, Name, NewRecord, OwnedName, PartBytes, RECORD_PART, Receipt,
     Rejected, Replacement, Rewrap, ShreddingRow, StoredBranch, StoredBytes, Transaction,
@@ -22,6 +23,7 @@ pub(super) struct State {
     pub(super) exports: BTreeMap<AccountId, u64>,
     pub(super) jobs: BTreeMap<u64, JobRow>,
     pub(super) shreddings: BTreeMap<u64, ShreddingRow>,
+    pub(super) unwanted: BTreeMap<BlobName, AccountId>,
 }
 
 #[derive(Clone)]
@@ -97,6 +99,7 @@ impl State {
                 Change::DropBranch(version) => self.drop_branch(account, *version)?,
                 Change::Job(change) => self.job(transaction, *change, &mut receipt)?,
                 Change::ForgetShreddings { up_to } => self.shreddings.retain(|number, _| number > up_to),
+                Change::ForgetUnwanted(names) => self.unwanted.retain(|name, _| !names.contains(name)),
             }
         }
         transaction.gate_open().map_err(Rejected::Key)?;
@@ -253,12 +256,14 @@ impl State {
         self.names
             .remove(&(account, record.kind.clone(), record.id.clone()));
         self.keys.retain(|_, key| key.seq != seq);
-        receipt
-            .freed
-            .extend(record.parts.values().filter_map(|part| match part.bytes {
-                StoredBytes::File(name) => Some(name),
-                StoredBytes::Inline(_) => None,
-            }));
+        let files = record.parts.values().filter_map(|part| match part.bytes {
+            StoredBytes::File(name) => Some(name),
+            StoredBytes::Inline(_) => None,
+        });
+        for file in files {
+            self.unwanted.insert(file, account);
+            receipt.freed.push(file);
+        }
         receipt.count += 1;
         self.shredding += 1;
         let number = self.shredding;

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     blobs::BlobName,
+    error::Corruption,
     records::{
         Change, Check, NewPart, NewRecord, PartBytes, RECORD_PART, Receipt, Rejected, Replacement, Rewrap,
         Transaction,
@@ -120,6 +121,10 @@ impl Unit<'_> {
             Change::ForgetShreddings { up_to } => self
                 .run("DELETE FROM shredding WHERE number <= ?1", [int(*up_to)])
                 .map(drop),
+            Change::ForgetUnwanted(names) => names.iter().try_for_each(|name| {
+                self.run("DELETE FROM unwanted WHERE file = ?1", [name.to_string()])
+                    .map(drop)
+            }),
         }
     }
 
@@ -196,7 +201,7 @@ impl Unit<'_> {
             });
         }
         let body = new.body.as_bytes();
-        let (old_branch, old) = self.key_at(slot)?;
+        let (old_branch, old) = self.key_of(account, slot, (seq, RECORD_PART))?;
         let owner = Owner {
             seq,
             part: RECORD_PART,
@@ -240,7 +245,7 @@ impl Unit<'_> {
             (_, Some(_)) => return Ok(()),
             (None, None) => return Err(Rejected::NotFound),
         };
-        self.free_key(account, kind, slot)?;
+        self.free_key(account, kind, slot, (seq, RECORD_PART))?;
         if parts > 0 {
             self.delete_parts(account, kind, seq, receipt)?;
         }
@@ -260,14 +265,19 @@ impl Unit<'_> {
         seq: i64,
         receipt: &mut Receipt,
     ) -> Result<(), Rejected> {
-        let parts: Vec<(i64, Option<String>)> = self
-            .sql("SELECT slot, file FROM part WHERE record = ?1")?
+        let parts: Vec<(i64, u32, Option<String>)> = self
+            .sql("SELECT slot, part, file FROM part WHERE record = ?1")?
             .query_map([seq], |row| row.try_into())?
             .collect::<Result<_, _>>()?;
-        for (slot, file) in parts {
-            self.free_key(account, kind, slot)?;
-            let name = file.and_then(|name| name.parse::<BlobName>().ok());
-            receipt.freed.extend(name);
+        for (slot, part, file) in parts {
+            self.free_key(account, kind, slot, (seq, part))?;
+            if let Some(name) = file.and_then(|name| name.parse::<BlobName>().ok()) {
+                self.run(
+                    "INSERT INTO unwanted (file, account) VALUES (?1, ?2)",
+                    (name.to_string(), Account(account)),
+                )?;
+                receipt.freed.push(name);
+            }
         }
         self.run("DELETE FROM part WHERE record = ?1", [seq]).map(drop)
     }
@@ -322,14 +332,6 @@ impl Unit<'_> {
         owner: Owner,
         key: &WrappedKey,
     ) -> Result<(), Rejected> {
-        let sql = match slot {
-            Slot::New(_) => {
-                "INSERT INTO key_slot (slot, account, branch, owner, wrapped) VALUES (?1, ?2, ?3, ?4, ?5)"
-            }
-            Slot::Reused(_) => {
-                "UPDATE key_slot SET account = ?2, branch = ?3, owner = ?4, wrapped = ?5 WHERE slot = ?1"
-            }
-        };
         let branch = branch_bytes(key.branch_version());
         let row = (
             slot.number(),
@@ -338,21 +340,51 @@ impl Unit<'_> {
             owner.encode(),
             key.as_bytes(),
         );
-        self.run(sql, row).map(drop)
+        let changed = match slot {
+            Slot::New(_) => self.run(
+                "INSERT INTO key_slot (slot, account, branch, owner, wrapped) VALUES (?1, ?2, ?3, ?4, ?5)",
+                row,
+            ),
+            // Only a place that is free and overwritten: whatever else stands there may be another object's key.
+            Slot::Reused(_) => self.run(
+                "UPDATE key_slot SET account = ?2, branch = ?3, owner = ?4, wrapped = ?5
+                 WHERE slot = ?1 AND account = zeroblob(16) AND owner = zeroblob(20) AND wrapped = zeroblob(81)",
+                row,
+            ),
+        }?;
+        if changed == 1 {
+            Ok(())
+        } else {
+            Err(Rejected::Corrupt(Corruption::Place))
+        }
     }
 
-    fn key_at(&self, slot: i64) -> Result<(BranchVersion, Owner), Rejected> {
-        let (branch, owner) = self
-            .sql("SELECT branch, owner FROM key_slot WHERE slot = ?1")?
-            .query_row([slot], |row| {
-                Ok((row.get::<_, Branch>(0)?, row.get::<_, Owner>(1)?))
-            })?;
-        Ok((branch.0, owner))
+    /// The branch version and the owner of a key, which must be the one that this record or part names.
+    fn key_of(
+        &self,
+        account: AccountId,
+        slot: i64,
+        owner: (i64, u32),
+    ) -> Result<(BranchVersion, Owner), Rejected> {
+        let found: Option<(Branch, Owner)> = self
+            .sql("SELECT branch, owner FROM key_slot WHERE slot = ?1 AND account = ?2")?
+            .query_row((slot, Account(account)), |row| row.try_into())
+            .optional()?;
+        match found {
+            Some((branch, found)) if (found.seq, found.part) == owner => Ok((branch.0, found)),
+            _ => Err(Rejected::Corrupt(Corruption::Place)),
+        }
     }
 
-    /// Overwrites a wrapped key with zeros, where it stands.
-    fn free_key(&mut self, account: AccountId, kind: &str, slot: i64) -> Result<(), Rejected> {
-        let (branch, owner) = self.key_at(slot)?;
+    /// Overwrites the wrapped key of this record or part with zeros, where it stands.
+    fn free_key(
+        &mut self,
+        account: AccountId,
+        kind: &str,
+        slot: i64,
+        owner: (i64, u32),
+    ) -> Result<(), Rejected> {
+        let (branch, owner) = self.key_of(account, slot, owner)?;
         self.run(
             "UPDATE key_slot SET account = ?2, branch = ?3, owner = ?4, wrapped = ?5 WHERE slot = ?1",
             (slot, FREE_ACCOUNT, FREE_BRANCH, FREE_OWNER, FREE_KEY),

@@ -156,6 +156,13 @@ impl Records for Sqlite {
         )
     }
 
+    fn unwanted(&self, limit: u32) -> BoxFuture<'_, Result<Vec<(AccountId, BlobName)>, StorageFault>> {
+        Box::pin(
+            self.readers
+                .study(move |connection| reads::unwanted(connection, limit)),
+        )
+    }
+
     fn unreferenced<'a>(
         &'a self,
         names: &'a [BlobName],

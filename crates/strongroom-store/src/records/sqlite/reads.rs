@@ -130,7 +130,7 @@ pub(super) fn part(
         )?
         .query_row((Account(name.account), name.kind, name.id, part), |row| {
             let bytes = match row.get::<_, Option<String>>(3)? {
-                Some(file) => StoredBytes::File(blob_name(&file)?),
+                Some(file) => StoredBytes::File(blob_name(3, &file)?),
                 None => StoredBytes::Inline(row.get(4)?),
             };
             Ok(StoredPart {
@@ -143,9 +143,9 @@ pub(super) fn part(
         .optional()
 }
 
-fn blob_name(text: &str) -> rusqlite::Result<BlobName> {
+fn blob_name(column: usize, text: &str) -> rusqlite::Result<BlobName> {
     text.parse().map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, Box::new(error))
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
     })
 }
 
@@ -301,6 +301,18 @@ fn owned_name(row: &Row<'_>, first: usize) -> rusqlite::Result<OwnedName> {
         kind: row.get(first + 1)?,
         id: row.get(first + 2)?,
     })
+}
+
+pub(super) fn unwanted(connection: &Connection, limit: u32) -> rusqlite::Result<Vec<(AccountId, BlobName)>> {
+    connection
+        .prepare_cached("SELECT account, file FROM unwanted LIMIT ?1")?
+        .query_map([limit], |row| {
+            Ok((
+                row.get::<_, Account>(0)?.0,
+                blob_name(1, &row.get::<_, String>(1)?)?,
+            ))
+        })?
+        .collect()
 }
 
 pub(super) fn unreferenced(connection: &Connection, names: &[BlobName]) -> rusqlite::Result<Vec<BlobName>> {

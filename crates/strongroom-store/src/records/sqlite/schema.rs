@@ -104,6 +104,14 @@ CREATE TABLE job (
 ) STRICT;
 ";
 
+/// Came after the others: a database that was made without it gets it when it is opened.
+const UNWANTED: &str = "
+CREATE TABLE IF NOT EXISTS unwanted (
+  file    TEXT PRIMARY KEY,
+  account BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
 /// Opens the connection that writes, making the tables if the database is new.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenStoreError> {
     let flags =
@@ -135,6 +143,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenStoreError> {
             .map_err(fault)?;
         transaction.commit().map_err(fault)?;
     }
+    connection.execute_batch(UNWANTED).map_err(fault)?;
     Ok(connection)
 }
 

@@ -199,7 +199,7 @@ impl Work {
                     error!(%fault, "a group of {} units was not committed", group.len());
                     for mut waiting in group.drain(..) {
                         // Whether the log holds the commit is unknown now: its files stay until the next start tells.
-                        waiting.transaction.keep_files();
+                        waiting.transaction.leave_files();
                         let reason = Rejected::Fault(fault.clone());
                         drop(
                             waiting
