@@ -7,6 +7,8 @@ mod page;
 mod path;
 mod perform;
 mod problem;
+#[cfg(any(test, feature = "conformance"))]
+pub(crate) mod reading;
 mod respond;
 #[cfg(test)]
 pub(crate) mod tests;
