@@ -2,7 +2,8 @@
 //! unsealed twin in another. Prints JSON lines.
 //!
 //! `STRONGROOM_BENCH_BODY` is the size of a large body in MiB, `STRONGROOM_BENCH_RUNS` how often the key is turned
-//! off; `STRONGROOM_BENCH_ONLY` names one part: start, transfers, uploads, inference, revocation.
+//! off; `STRONGROOM_BENCH_ONLY` names one part: start, transfers, uploads, inference, unwraps,
+//! revocation.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -23,6 +24,8 @@ mod roles;
 mod start;
 #[path = "system/transfers.rs"]
 mod transfers;
+#[path = "system/unwraps.rs"]
+mod unwraps;
 #[path = "system/wire.rs"]
 mod wire;
 
@@ -102,6 +105,9 @@ async fn measure() {
         )
         .await;
         requests::inference(&child, &proxy).await;
+    }
+    if wanted("unwraps") {
+        unwraps::measure(&start_child(&place.path().join("unwraps"), &[]).await).await;
     }
     if wanted("revocation") {
         revocation::pushed(&start_child(&place.path().join("revoked"), &[]).await).await;

@@ -12,6 +12,8 @@ use crate::engine::kinds::{EncryptionAlgorithm, KeySpec};
 use crate::engine::settings::{KeyChange, NewKey};
 use crate::engine::uses::Using;
 
+pub use crate::routes::reading::{ReadRequest, read_request};
+
 /// Asks an engine in the same process. For tests: the service always asks over the wire.
 pub struct InProcess {
     engine: VaultEngine,

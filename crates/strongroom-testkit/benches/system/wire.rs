@@ -24,6 +24,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 pub(crate) struct Target {
     address: String,
     path: String,
+    host: String,
     tls: Option<TlsConnector>,
     key: String,
 }
@@ -44,6 +45,7 @@ impl Target {
         Self {
             address: format!("127.0.0.1:{port}"),
             path: format!("/{path}"),
+            host: "localhost".to_owned(),
             tls,
             key: key.to_owned(),
         }
@@ -60,6 +62,19 @@ impl Target {
         }
     }
 
+    /// The embedded vault, asked with this token.
+    pub(crate) fn vault(instance: &Instance, token: &str) -> Self {
+        let pem = std::fs::read(instance.folder().authority_certificate()).unwrap();
+        let url = format!("{}/", instance.variable("STRONGROOM_VAULT_URL"));
+        let authority = url.trim_start_matches("https://").trim_end_matches('/');
+        let target = Self::new(&url, Some(&pem), token);
+        Self {
+            path: String::new(),
+            host: authority.to_owned(),
+            ..target
+        }
+    }
+
     /// The unsealed twin, or a proxy.
     pub(crate) fn helper(helper: &Helper, tls: bool) -> Self {
         if tls {
@@ -70,10 +85,13 @@ impl Target {
     }
 
     fn head(&self, method: &str, path: &str, more: &str) -> String {
-        let Self { path: base, key, .. } = self;
-        format!(
-            "{method} {base}{path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n{more}\r\n"
-        )
+        let Self {
+            path: base,
+            host,
+            key,
+            ..
+        } = self;
+        format!("{method} {base}{path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {key}\r\n{more}\r\n")
     }
 
     /// A request without a body.

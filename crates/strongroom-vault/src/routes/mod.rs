@@ -9,6 +9,8 @@ mod page;
 mod path;
 mod perform;
 mod problem;
+#[cfg(any(test, feature = "conformance"))]
+pub(crate) mod reading;
 mod respond;
 #[cfg(test)]
 pub(crate) mod tests;
