@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
-use strongroom_azure::token::{Claims, Signer, StaticKeys, Verifier, scope_to_audience};
+use strongroom_azure::token::{Claims, Signer, StaticKeys, TrustedIssuer, Verifier, scope_to_audience};
 use strongroom_azure::{ErrorStatus, OAuthError, OpenIdConfiguration, Problem};
 use strongroom_seal::Clock;
 use uuid::Uuid;
@@ -79,11 +79,13 @@ impl TokenIssuer {
 
     /// What every plane verifies this issuer's tokens with.
     pub fn verifier(&self) -> Verifier {
-        let issuer = self.inner.issuer.clone();
-        Verifier::new(
-            [issuer.clone()],
-            Arc::new(StaticKeys::new(issuer, self.inner.signer.jwks())),
-        )
+        Verifier::new([TrustedIssuer {
+            names: vec![self.inner.issuer.clone()],
+            tenant: self.inner.control.tenant(),
+            audiences: None,
+            guest: false,
+            keys: Arc::new(StaticKeys::new(self.inner.signer.jwks())),
+        }])
     }
 
     /// Seconds since the Unix epoch, by the clock that tokens are issued with.

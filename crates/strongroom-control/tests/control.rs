@@ -333,6 +333,7 @@ async fn an_application_gets_a_token_that_verifies() {
     let claims = issuer
         .verifier()
         .verify(token, &["https://vault.azure.net"], issuer.now())
+        .await
         .unwrap();
     assert_eq!(claims.oid, administrator.object_id.to_string());
     assert_eq!(claims.iss, format!("{AUTHORITY}/{}/v2.0", control.tenant()));
@@ -421,6 +422,7 @@ async fn an_identity_gets_its_token_only_with_its_header() {
     let claims = issuer
         .verifier()
         .verify(token, &["https://vault.azure.net"], issuer.now())
+        .await
         .unwrap();
     assert_eq!(claims.oid, identity.to_string());
     assert_eq!(

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -18,7 +18,8 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use strongroom_seal::{AccountId, Clock};
+use strongroom_azure::token::bearer;
+use strongroom_seal::{AccountId, BoxFuture, Clock};
 use strongroom_store::{
     Action, Binding, JobKind, JobState, JobStatus, KeyDenied, Permit, PermitAuthority, Store, StoreError,
     StoreEvent, StoredReader, TinkExport,
@@ -47,7 +48,7 @@ pub(crate) struct Admin {
 /// Knows who holds a token, and whether they may do what they ask.
 pub(crate) trait Guard: Send + Sync + 'static {
     /// The caller's name for journals, if the token is good and the caller may.
-    fn admit(&self, token: &str, right: Right) -> Result<String, Denied>;
+    fn admit<'a>(&'a self, token: &'a str, right: Right) -> BoxFuture<'a, Result<String, Denied>>;
 }
 
 /// What an administrator's route demands.
@@ -91,14 +92,16 @@ pub(crate) fn router(admin: Admin) -> Router {
 struct Asking(Arc<str>);
 
 async fn demand(admin: Admin, right: Right, mut request: Request, next: Next) -> Response {
-    let Some(token) = bearer(request.headers()) else {
+    let header = request.headers().get(AUTHORIZATION);
+    let Some(token) = header.and_then(|value| value.to_str().ok()).and_then(bearer) else {
         return refusal(
             StatusCode::UNAUTHORIZED,
             "token_required",
             "an administrator's bearer token is required",
         );
     };
-    match admin.guard.admit(token, right) {
+    let token = token.to_owned();
+    match admin.guard.admit(&token, right).await {
         Ok(name) => {
             request.extensions_mut().insert(Asking(name.into()));
             next.run(request).await
@@ -114,15 +117,6 @@ async fn demand(admin: Admin, right: Right, mut request: Request, next: Next) ->
             "the caller has no right to do this",
         ),
     }
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get(AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .strip_prefix("Bearer ")
-        .map(str::trim)
 }
 
 type Asker = axum::Extension<Asking>;

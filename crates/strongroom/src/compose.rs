@@ -264,10 +264,11 @@ impl Callers {
         })
     }
 
-    fn by_token(&self, name: &str, token: &str) -> Result<Caller, AuthDenied> {
+    async fn by_token(&self, name: &str, token: &str) -> Result<Caller, AuthDenied> {
         let claims = self
             .verifier
             .verify(token, &SERVICE_AUDIENCES, self.issuer.now())
+            .await
             .map_err(|error| {
                 if error == TokenError::Expired {
                     AuthDenied::Expired
@@ -288,10 +289,11 @@ impl Callers {
         })
     }
 
-    fn administrator(&self, token: &str, right: Right) -> Result<String, Denied> {
+    async fn administrator(&self, token: &str, right: Right) -> Result<String, Denied> {
         let claims = self
             .verifier
             .verify(token, &ADMIN_AUDIENCES, self.issuer.now())
+            .await
             .map_err(|_| Denied::Unknown)?;
         let accounts = self.control.accounts();
         let scope = accounts
@@ -318,17 +320,18 @@ impl Authenticate for Callers {
         account: &'a AccountName,
         credential: Credential<'a>,
     ) -> futures::future::BoxFuture<'a, Result<Caller, AuthDenied>> {
-        let caller = match credential {
-            Credential::Key(key) => self.by_key(&account.0, key),
-            Credential::Token(token) => self.by_token(&account.0, token),
-        };
-        Box::pin(std::future::ready(caller))
+        Box::pin(async move {
+            match credential {
+                Credential::Key(key) => self.by_key(&account.0, key),
+                Credential::Token(token) => self.by_token(&account.0, token).await,
+            }
+        })
     }
 }
 
 impl Guard for Callers {
-    fn admit(&self, token: &str, right: Right) -> Result<String, Denied> {
-        self.administrator(token, right)
+    fn admit<'a>(&'a self, token: &'a str, right: Right) -> BoxFuture<'a, Result<String, Denied>> {
+        Box::pin(self.administrator(token, right))
     }
 }
 
