@@ -156,7 +156,10 @@ mod tests {
         };
         let pair = |one: &str, other: &str| (format!("https://x/t/{one}"), format!("https://x/t/{other}"));
         assert_eq!(paths(ProtocolVersion::V1), pair("oauth2/token", "discovery/keys"));
-        assert_eq!(paths(ProtocolVersion::V2), pair("oauth2/v2.0/token", "discovery/v2.0/keys"));
+        assert_eq!(
+            paths(ProtocolVersion::V2),
+            pair("oauth2/v2.0/token", "discovery/v2.0/keys")
+        );
     }
 
     #[test]
@@ -166,9 +169,16 @@ mod tests {
             correlation_id: "c".to_owned(),
             timestamp: "2026-11-25 12:00:00Z".to_owned(),
         };
-        let refusal = OAuthError::new(StatusCode::UNAUTHORIZED, "invalid_client", 7_000_215, "Wrong.", &trace);
+        let refusal = OAuthError::new(
+            StatusCode::UNAUTHORIZED,
+            "invalid_client",
+            7_000_215,
+            "Wrong.",
+            &trace,
+        );
         let json = serde_json::to_value(&refusal).unwrap();
-        let description = "AADSTS7000215: Wrong. Trace ID: t Correlation ID: c Timestamp: 2026-11-25 12:00:00Z";
+        let description =
+            "AADSTS7000215: Wrong. Trace ID: t Correlation ID: c Timestamp: 2026-11-25 12:00:00Z";
         assert_eq!(json["error_description"], description);
         assert_eq!(json["error_codes"], serde_json::json!([7_000_215]));
         let response = refusal.with_retry_after(7).into_response();

@@ -100,6 +100,11 @@ impl<'a> Assertion<'a> {
         self.claims.exp.0
     }
 
+    /// From when on its times forbid it, and its use need not be remembered.
+    pub fn must_be_remembered_until(&self) -> u64 {
+        self.claims.exp.0.saturating_add(ASSERTION_SKEW_SECONDS)
+    }
+
     /// The id of the key that is said to have signed it.
     pub fn key_id(&self) -> Option<&str> {
         self.parts.header.kid.as_deref()

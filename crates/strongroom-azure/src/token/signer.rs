@@ -98,8 +98,8 @@ impl Signer {
         )
     }
 
-    /// Signs a header and a payload as they are given.
-    pub(crate) fn sign_text(&self, header: &str, payload: &str) -> Result<String, SignerError> {
+    /// Signs a header and a payload as they are given, as for an assertion whose header names a certificate.
+    pub fn sign_text(&self, header: &str, payload: &str) -> Result<String, SignerError> {
         let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
         let message = format!("{}.{}", encode(header), encode(payload));
         let mut signature = vec![0; self.pair.public_modulus_len()];
