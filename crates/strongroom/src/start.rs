@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
-use strongroom_control::{Control, ControlError, TokenIssuer};
+use strongroom_azure::token::{KeyHostsError, Verifier};
+use strongroom_control::{Control, ControlError, IdentityHost, TokenIssuer};
 use strongroom_journal::JournalError;
 use strongroom_seal::{AccountId, Clock, KeyWrap};
 use strongroom_service::{Deployments, JournalSink, Limits, Metrics, ServiceJournal, ServiceParts, follow};
@@ -74,6 +75,9 @@ pub enum StartError {
     /// Identities and accounts cannot be opened.
     #[error("the control plane: {0}")]
     Control(#[from] ControlError),
+    /// The keys of other issuers cannot be fetched.
+    #[error("keys of other issuers: {0}")]
+    KeyHosts(#[from] KeyHostsError),
     /// The sealed store cannot be opened.
     #[error("the sealed store: {0}")]
     Store(#[from] OpenStoreError),
@@ -130,7 +134,11 @@ impl Running {
         let issuer = grounds
             .control
             .issuer(&format!("https://localhost:{}", ports.https));
-        let identity_secret = issuer.admit_identity(identities.account.identity)?;
+        let identity_secret = issuer.admit_host(IdentityHost {
+            system_assigned: Some(identities.account.identity),
+            user_assigned: Vec::new(),
+        })?;
+        let verifier = issuer.verifier(compose::foreign(&settings, &grounds.control)?);
         let client =
             compose::vault_client(server.authority_pem(), ports, identity_secret, Arc::clone(&clock))?;
         let mut config = StoreConfig::new(folder.service());
@@ -154,6 +162,7 @@ impl Running {
             settings,
             clock,
             issuer,
+            verifier,
             store,
             permits,
             at_start,
@@ -251,6 +260,7 @@ struct Parts {
     settings: Settings,
     clock: Arc<dyn Clock>,
     issuer: TokenIssuer,
+    verifier: Verifier,
     store: Store,
     permits: PermitAuthority,
     at_start: AtStart,
@@ -343,6 +353,7 @@ impl Assembly {
             .tasks
             .spawn(follow(store.events(), Arc::clone(&journal), stopped));
         background.run(journals.clone().keep_checkpoints());
+        background.run(control.clone().keep_token_keys());
 
         let (publish, engines) = watch::channel(Arc::new(std::mem::take(&mut at_start.engines)));
         let (deployments, follow_deployments) = compose::deployments(control, engines.clone());
@@ -373,6 +384,7 @@ impl Assembly {
         let Parts {
             clock,
             issuer,
+            verifier,
             store,
             permits,
             ..
@@ -385,7 +397,7 @@ impl Assembly {
         } = &self.grounds;
         let account = &self.identities.account;
         let mut registry = Registry::default();
-        let callers = Arc::new(Callers::new(control, issuer, account.id));
+        let callers = Arc::new(Callers::new(control, issuer, verifier.clone(), account.id));
         let now = Arc::clone(clock);
         let service = ServiceParts {
             store: store.clone(),
@@ -399,6 +411,8 @@ impl Assembly {
         };
         let gauges = KeyGauges::register(&mut registry, store.key_state(account.id), Arc::clone(clock));
         let admin = Admin {
+            issuer: issuer.clone(),
+            loopback: format!("http://127.0.0.1:{}", self.server.ports().http).into(),
             store: store.clone(),
             permits: permits.clone(),
             account: account.id,
@@ -410,7 +424,7 @@ impl Assembly {
         };
         let vault = VaultRoutes {
             engine: engine.clone(),
-            verifier: issuer.verifier(),
+            verifier: verifier.clone(),
             access: Arc::new(control.clone()),
             audit: Arc::new(JournalAudit::new(journals.vault().clone())),
             login: format!("https://localhost:{}", self.server.ports().https),

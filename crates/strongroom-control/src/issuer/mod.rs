@@ -90,6 +90,11 @@ impl TokenIssuer {
         Verifier::new(std::iter::once(own).chain(guests).collect::<Vec<_>>())
     }
 
+    /// The control plane that it issues for.
+    pub fn control(&self) -> &Control {
+        &self.inner.control
+    }
+
     /// Seconds since the Unix epoch, by the clock that tokens are issued with.
     pub fn now(&self) -> u64 {
         self.inner.control.now()
