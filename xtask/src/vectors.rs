@@ -21,6 +21,8 @@ pub(crate) fn check() -> Outcome {
                 "--recursive",
                 "--brief",
                 "--exclude=README.md",
+                // Signed with a key that nobody has kept; the crate of tokens checks that they end as they say.
+                "--exclude=token",
                 "vectors",
                 "target/vectors",
             ])

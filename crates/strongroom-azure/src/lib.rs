@@ -14,6 +14,6 @@ pub mod token;
 // The public interface is:
 pub use api_version::{ApiVersion, ApiVersionError};
 pub use challenge::{Challenge, ChallengeError};
-pub use discovery::{OAuthError, OpenIdConfiguration};
+pub use discovery::{OAuthError, OpenIdConfiguration, ProtocolVersion, Trace};
 pub use error::{ErrorBody, ErrorDetail, ErrorStatus, InnerError, Problem};
 pub use resource_id::{ResourceId, ResourceIdError};

@@ -1,11 +1,11 @@
 //! The control plane as its users hold it.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use aws_lc_rs::rand;
 use strongroom_azure::ResourceId;
-use strongroom_azure::token::Signer;
+use strongroom_azure::token::KeyHosts;
 use strongroom_seal::Clock;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -17,6 +17,8 @@ use crate::documents::Documents;
 use crate::error::ControlError;
 use crate::files;
 use crate::issuer::TokenIssuer;
+use crate::issuer::keys::TokenKeys;
+use crate::issuer::replay::Used;
 use crate::limits::SECRET;
 use crate::roles::ActionKind;
 use crate::state::{Change, State};
@@ -30,7 +32,10 @@ pub struct Control {
 pub(crate) struct Shared {
     pub(crate) documents: Documents,
     pub(crate) keys: AccountKeys,
-    signer: Arc<Signer>,
+    pub(crate) token_keys: Arc<TokenKeys>,
+    pub(crate) used: Used,
+    /// Where the keys of external issuers may be fetched; nowhere, while it is empty.
+    key_hosts: OnceLock<KeyHosts>,
     clock: Arc<dyn Clock>,
     /// Replaced as a whole; held for as long as it takes to take a reference.
     state: RwLock<Arc<State>>,
@@ -69,9 +74,9 @@ impl Control {
         if secret.len() != SECRET {
             return Err(ControlError::Key { path: kept });
         }
-        let signing = folder.join("signing-key");
-        let der = files::load_or_create(&signing, first, new_signing_key)?;
-        let signer = Signer::from_pkcs8(&der).map_err(|_| ControlError::Key { path: signing })?;
+        let now = clock.now().wall.as_secs();
+        let token_keys = TokenKeys::open(folder, &documents, first, now)?;
+        let used = Used::open(&documents)?;
         let tenant = match tenant {
             Some(tenant) => tenant,
             None => {
@@ -86,7 +91,9 @@ impl Control {
             shared: Arc::new(Shared {
                 documents,
                 keys: AccountKeys::new(&secret),
-                signer: Arc::new(signer),
+                token_keys: Arc::new(token_keys),
+                used,
+                key_hosts: OnceLock::new(),
                 clock,
                 state: RwLock::new(Arc::new(state)),
                 changing: Mutex::default(),
@@ -133,13 +140,16 @@ impl Control {
 
     /// The token issuer at `authority` (`https://host[:port]`), under which its tokens name it.
     pub fn issuer(&self, authority: &str) -> TokenIssuer {
-        let shared = &self.shared;
-        TokenIssuer::new(
-            self.clone(),
-            authority,
-            Arc::clone(&shared.signer),
-            Arc::clone(&shared.clock),
-        )
+        TokenIssuer::new(self.clone(), authority)
+    }
+
+    /// Lets the keys of external issuers be fetched from these hosts. Before this is called, from none; it counts once.
+    pub fn fetch_keys_from(&self, hosts: KeyHosts) {
+        let _ = self.shared.key_hosts.set(hosts);
+    }
+
+    pub(crate) fn key_hosts(&self) -> Option<&KeyHosts> {
+        self.shared.key_hosts.get()
     }
 
     /// Everything that is known now.
@@ -162,11 +172,4 @@ fn random_secret() -> Result<Zeroizing<Vec<u8>>, ControlError> {
     let mut secret = Zeroizing::new(vec![0; SECRET]);
     rand::fill(&mut secret).map_err(|_| ControlError::NoRandomness)?;
     Ok(secret)
-}
-
-fn new_signing_key() -> Result<Zeroizing<Vec<u8>>, ControlError> {
-    let signer = Signer::generate().map_err(|_| ControlError::NoRandomness)?;
-    signer
-        .expose_pkcs8(|der| Zeroizing::new(der.to_vec()))
-        .map_err(|_| ControlError::NoRandomness)
 }

@@ -31,11 +31,12 @@ pub use actor::Actor;
 pub use arm::{Arm, ArmError, ArmParts};
 pub use control::Control;
 pub use directory::{
-    ClientSecret, Credentials, NewIdentity, NewSecret, NoPrincipalType, Principal, PrincipalDetail,
-    PrincipalFilter, PrincipalKind, PrincipalType,
+    ClientCertificate, ClientSecret, Credentials, ExternalKeys, Federation, NewCertificate, NewFederation,
+    NewIdentity, NewSecret, NoPrincipalType, Principal, PrincipalDetail, PrincipalFilter, PrincipalKind,
+    PrincipalType,
 };
 pub use error::{AnchorFault, ControlError};
-pub use issuer::TokenIssuer;
+pub use issuer::{IdentityHost, TokenIssuer, TokenKey, TokenKeyState};
 pub use roles::{
     ASSIGN, ActionKind, Assignment, AssignmentFilter, BuiltInRole, NewAssignment, NewRole, Permission,
     PermissionText, RoleDefinition, RoleFilter, UNASSIGN,

@@ -6,6 +6,51 @@ use std::time::Duration;
 /// How long a token counts.
 pub(crate) const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 
+/// How long a key signs tokens before the next one does.
+pub(crate) const TOKEN_KEY_LIFE: Duration = Duration::from_secs(30 * 86_400);
+
+/// How long a key that signs no more is still good for tokens: their life, and what clocks may differ.
+pub(crate) const TOKEN_KEY_OVERLAP: Duration = Duration::from_secs(TOKEN_LIFE.as_secs() + 300);
+
+/// How often is looked whether a key's time is over.
+pub(crate) const TOKEN_KEY_CHECK: Duration = Duration::from_secs(600);
+
+/// Keys for tokens at a time, retired ones included.
+pub(crate) const TOKEN_KEYS: usize = 16;
+
+/// Longest life of an assertion that a client signs itself.
+pub(crate) const ASSERTION_LIFE: Duration = Duration::from_secs(3600);
+
+/// Longest life of an external issuer's token: Kubernetes gives up to a day to a file that a process reads.
+pub(crate) const FEDERATED_LIFE: Duration = Duration::from_secs(86_400);
+
+/// Uses of assertions that are remembered at a time.
+pub(crate) const USED_ASSERTIONS: usize = 100_000;
+
+/// Wrong proofs for one client in [`FAILED_PROOFS_WINDOW`] that are answered with their reason.
+pub(crate) const FAILED_PROOFS: u32 = 20;
+
+/// See [`FAILED_PROOFS`].
+pub(crate) const FAILED_PROOFS_WINDOW: Duration = Duration::from_secs(60);
+
+/// External issuers whose published keys are kept in memory.
+pub(crate) const EXTERNAL_ISSUERS: usize = 256;
+
+/// Hosts that may ask for tokens of their identities.
+pub(crate) const IDENTITY_HOSTS: usize = 1024;
+
+/// Identities of others that one host may have.
+pub(crate) const HOST_IDENTITIES: usize = 64;
+
+/// Certificates that one application may have at a time.
+pub(crate) const CERTIFICATES: usize = 32;
+
+/// Federated credentials that one application or identity may have, as on Azure.
+pub(crate) const FEDERATIONS: usize = 20;
+
+/// Length of an external issuer's name, of a subject and of an audience, as on Azure.
+pub(crate) const FEDERATED_TEXT: RangeInclusive<usize> = 1..=600;
+
 /// Largest body of a token request, in bytes.
 pub(crate) const TOKEN_REQUEST: usize = 64 * 1024;
 

@@ -91,9 +91,11 @@ impl Control {
             PrincipalDetail::Application {
                 client_id,
                 credentials,
+                home,
             } => json!({
                 "@odata.type": "#microsoft.graph.servicePrincipal",
                 "appId": client_id,
+                "appOwnerOrganizationId": home.unwrap_or(self.state().tenant.id),
                 "servicePrincipalNames": principal.service_principal_names(),
                 "servicePrincipalType": "Application",
                 "passwordCredentials": credentials.secrets.iter().map(|secret| json!({
@@ -102,6 +104,15 @@ impl Control {
                     "hint": secret.hint,
                     "startDateTime": time(secret.created),
                     "endDateTime": secret.expires.map(time),
+                })).collect::<Vec<_>>(),
+                "keyCredentials": credentials.certificates.iter().map(|certificate| json!({
+                    "keyId": certificate.id,
+                    "displayName": certificate.display_name,
+                    "type": "AsymmetricX509Cert",
+                    "usage": "Verify",
+                    "customKeyIdentifier": certificate.sha256,
+                    "startDateTime": time(certificate.not_before),
+                    "endDateTime": time(certificate.not_after),
                 })).collect::<Vec<_>>(),
             }),
             PrincipalDetail::SystemAssigned { client_id, resource }

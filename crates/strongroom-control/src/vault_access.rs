@@ -47,11 +47,14 @@ impl Access for Control {
             (vault, _) => vault,
         };
         let granted = scope
-            .zip(caller.object_id.parse().ok())
+            .zip(
+                state
+                    .directory
+                    .caller(&caller.object_id, &caller.tenant, state.tenant.id),
+            )
             .is_some_and(|(scope, caller_id)| {
                 let roles = state.roles.effective(&state.directory, caller_id, &scope);
-                caller.tenant == state.tenant.id.to_string()
-                    && roles.allows(ActionKind::Data, action.data_action())
+                roles.allows(ActionKind::Data, action.data_action())
             });
         if granted {
             Decision::Allowed

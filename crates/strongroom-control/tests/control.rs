@@ -8,19 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use http::{Request, StatusCode};
-use http_body_util::BodyExt;
-use serde_json::Value;
 use strongroom_control::{
     Account, ActionKind, Anchor, AnchorFault, BuiltInRole, Control, ControlError, Encryption, NewAccount,
 };
 use strongroom_seal::{BranchVersion, CheckValue, Clock, Moment};
 use strongroom_vault::{Access, Caller, Decision, KeyAction};
 use tempfile::TempDir;
-use tower::ServiceExt;
-
-const AUTHORITY: &str = "https://localhost:8443";
 
 struct StillClock;
 
@@ -52,32 +45,6 @@ fn account(control: &Control) -> Arc<Account> {
             encryption,
         })
         .unwrap()
-}
-
-async fn ask(router: axum::Router, request: Request<Body>) -> (StatusCode, Value) {
-    let response = router.oneshot(request).await.unwrap();
-    let status = response.status();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    (status, serde_json::from_slice(&body).unwrap())
-}
-
-async fn ask_token(control: &Control, form: &str) -> (StatusCode, Value) {
-    let path = format!("/{}/oauth2/v2.0/token", control.tenant());
-    let request = Request::post(path).header("content-type", "application/x-www-form-urlencoded");
-    ask(
-        control.issuer(AUTHORITY).routes(),
-        request.body(Body::from(form.to_owned())).unwrap(),
-    )
-    .await
-}
-
-async fn ask_identity(
-    issuer: &strongroom_control::TokenIssuer,
-    query: &str,
-    header: &str,
-) -> (StatusCode, Value) {
-    let request = Request::get(format!("/msi/token?{query}")).header("x-identity-header", header);
-    ask(issuer.identity_routes(), request.body(Body::empty()).unwrap()).await
 }
 
 #[test]
@@ -327,143 +294,23 @@ fn what_is_granted_at_the_first_start_is_not_granted_again() {
     assert_eq!(grants, 1);
 }
 
-#[tokio::test]
-async fn an_application_gets_a_token_that_verifies() {
-    let folder = TempDir::new().unwrap();
-    let control = open(folder.path());
-    let (administrator, secret) = control.ensure_administrator(None).unwrap();
-    let form = format!(
-        "client_id={}&client_secret={}&grant_type=client_credentials&client_info=1&scope=https%3A%2F%2Fvault.azure.net%2F.default",
-        administrator.client_id().unwrap(),
-        secret.unwrap().as_str(),
-    );
-    let (status, answer) = ask_token(&control, &form).await;
-    assert_eq!(
-        (status, answer["token_type"].as_str()),
-        (StatusCode::OK, Some("Bearer"))
-    );
-    assert!(answer["expires_in"].is_u64());
-    let issuer = control.issuer(AUTHORITY);
-    let token = answer["access_token"].as_str().unwrap();
-    let claims = issuer
-        .verifier()
-        .verify(token, &["https://vault.azure.net"], issuer.now())
-        .unwrap();
-    assert_eq!(claims.oid, administrator.object_id.to_string());
-    assert_eq!(claims.iss, format!("{AUTHORITY}/{}/v2.0", control.tenant()));
-}
-
-#[tokio::test]
-async fn refusals_carry_the_numbers_that_clients_know() {
-    let folder = TempDir::new().unwrap();
-    let control = open(folder.path());
-    let (administrator, _) = control.ensure_administrator(None).unwrap();
-    let id = administrator.client_id().unwrap();
-    let scope = "scope=x%2F.default";
-    for (form, status, number) in [
-        (
-            format!("grant_type=client_credentials&client_id={id}&client_secret=wrong&{scope}"),
-            401,
-            7_000_215,
-        ),
-        (
-            format!("grant_type=client_credentials&client_id={id}&{scope}"),
-            401,
-            7_000_218,
-        ),
-        (
-            format!("grant_type=client_credentials&client_id=nobody&client_secret=x&{scope}"),
-            400,
-            700_016,
-        ),
-        (format!("grant_type=password&client_id={id}"), 400, 70003),
-        (String::new(), 400, 900_144),
-        ("\u{0}\u{1}=%ff%".to_owned(), 400, 900_144),
-        (format!("{scope}&{}", "x".repeat(100_000)), 400, 9_002_313),
-    ] {
-        let (found, answer) = ask_token(&control, &form).await;
-        assert_eq!(
-            (found.as_u16(), answer["error_codes"][0].as_u64()),
-            (status, Some(number)),
-            "{form}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn discovery_names_this_authority_and_the_keys_are_those_that_sign() {
-    let folder = TempDir::new().unwrap();
-    let control = open(folder.path());
-    let get = |path: String| {
-        ask(
-            control.issuer(AUTHORITY).routes(),
-            Request::get(path).body(Body::empty()).unwrap(),
-        )
-    };
-    let (_, document) = get(format!(
-        "/{}/v2.0/.well-known/openid-configuration",
-        control.tenant()
-    ))
-    .await;
-    assert_eq!(
-        document["token_endpoint"],
-        format!("{AUTHORITY}/{}/oauth2/v2.0/token", control.tenant())
-    );
-    let (status, keys) = get(format!("/{}/discovery/v2.0/keys", control.tenant())).await;
-    assert_eq!(
-        (status, keys["keys"][0]["kty"].as_str()),
-        (StatusCode::OK, Some("RSA"))
-    );
-    let (status, refusal) = get("/common/v2.0/.well-known/openid-configuration".to_owned()).await;
-    assert_eq!(
-        (status, refusal["error_codes"][0].as_u64()),
-        (StatusCode::BAD_REQUEST, Some(90002))
-    );
-}
-
-#[tokio::test]
-async fn an_identity_gets_its_token_only_with_its_header() {
-    let folder = TempDir::new().unwrap();
-    let control = open(folder.path());
-    let identity = account(&control).identity;
-    let issuer = control.issuer(AUTHORITY);
-    let secret = issuer.admit_identity(identity).unwrap();
-    let query = "api-version=2019-08-01&resource=https%3A%2F%2Fvault.azure.net";
-    let (status, answer) = ask_identity(&issuer, query, &secret).await;
-    assert_eq!(status, StatusCode::OK);
-    assert!(answer["expires_on"].as_str().unwrap().parse::<u64>().is_ok());
-    let token = answer["access_token"].as_str().unwrap();
-    let claims = issuer
-        .verifier()
-        .verify(token, &["https://vault.azure.net"], issuer.now())
-        .unwrap();
-    assert_eq!(claims.oid, identity.to_string());
-    assert_eq!(
-        ask_identity(&issuer, query, "wrong").await.0,
-        StatusCode::UNAUTHORIZED
-    );
-    assert_eq!(
-        ask_identity(&issuer, "resource=x", &secret).await.0,
-        StatusCode::BAD_REQUEST
-    );
-    let other = format!("{query}&client_id=00000000-0000-0000-0000-000000000000");
-    assert_eq!(
-        ask_identity(&issuer, &other, &secret).await.0,
-        StatusCode::BAD_REQUEST
-    );
-}
-
 #[test]
 fn secrets_are_readable_by_their_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let folder = TempDir::new().unwrap();
     open(folder.path());
-    for (name, mode) in [("", 0o700), ("secret", 0o600), ("signing-key", 0o600)] {
+    for (name, mode) in [("", 0o700), ("secret", 0o600), ("token-keys", 0o700)] {
         let path = folder.path().join("control").join(name);
         assert_eq!(
             std::fs::metadata(path).unwrap().permissions().mode() & 0o777,
             mode,
             "{name}"
+        );
+    }
+    for key in std::fs::read_dir(folder.path().join("control/token-keys")).unwrap() {
+        assert_eq!(
+            key.unwrap().metadata().unwrap().permissions().mode() & 0o777,
+            0o600
         );
     }
 }

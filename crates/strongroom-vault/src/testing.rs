@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use strongroom_azure::token::{Claims, Signer, StaticKeys, Verifier};
+use strongroom_azure::token::{Claims, Signer, StaticKeys, TrustedIssuer, Verifier};
 use strongroom_seal::{BoxFuture, Clock, Moment};
 
 use crate::{
@@ -149,7 +149,13 @@ impl House {
     pub(crate) fn routes(&self) -> VaultRoutes {
         VaultRoutes {
             engine: self.engine.clone(),
-            verifier: Verifier::new([ISSUER], Arc::new(StaticKeys::new(ISSUER, SIGNER.jwks()))),
+            verifier: Verifier::new([TrustedIssuer {
+                names: vec![ISSUER.to_owned()],
+                tenant: TENANT.to_owned(),
+                audiences: None,
+                guest: false,
+                keys: Arc::new(StaticKeys::new(SIGNER.jwks())),
+            }]),
             access: Arc::clone(&self.roles) as Arc<dyn Access>,
             audit: Arc::clone(&self.audit) as Arc<dyn AuditSink>,
             throttle: self.throttle.clone(),

@@ -1,6 +1,8 @@
 //! The administrator's routes, `/strongroom/...` on `https://localhost`: what the commands use beside the
 //! vault's own protocol. Every one demands a token of a principal with the matching data action.
 
+mod tokens;
+
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -18,7 +20,9 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use strongroom_seal::{AccountId, Clock};
+use strongroom_azure::token::bearer;
+use strongroom_control::{Actor, TokenIssuer};
+use strongroom_seal::{AccountId, BoxFuture, Clock};
 use strongroom_store::{
     Action, Binding, JobKind, JobState, JobStatus, KeyDenied, Permit, PermitAuthority, Store, StoreError,
     StoreEvent, StoredReader, TinkExport,
@@ -34,6 +38,9 @@ use crate::status;
 /// What the routes work with.
 #[derive(Clone)]
 pub(crate) struct Admin {
+    pub(crate) issuer: TokenIssuer,
+    /// Base of what is served on plain loopback.
+    pub(crate) loopback: Arc<str>,
     pub(crate) store: Store,
     pub(crate) permits: PermitAuthority,
     pub(crate) account: AccountId,
@@ -47,7 +54,10 @@ pub(crate) struct Admin {
 /// Knows who holds a token, and whether they may do what they ask.
 pub(crate) trait Guard: Send + Sync + 'static {
     /// The caller's name for journals, if the token is good and the caller may.
-    fn admit(&self, token: &str, right: Right) -> Result<String, Denied>;
+    fn admit<'a>(&'a self, token: &'a str, right: Right) -> BoxFuture<'a, Result<String, Denied>>;
+
+    /// The control plane on behalf of whoever holds the token, if it is good. What they may do there, it says itself.
+    fn actor<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Actor, Denied>>;
 }
 
 /// What an administrator's route demands.
@@ -62,6 +72,8 @@ pub(crate) enum Right {
 /// Why a token is not enough.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Denied {
+    /// There is none.
+    NoToken,
     /// It is no token of ours, or its time is over.
     Unknown,
     /// Its holder may not do this.
@@ -82,8 +94,9 @@ pub(crate) fn router(admin: Admin) -> Router {
     export
         .route_layer(demand(Right::Export))
         .merge(other.route_layer(demand(Right::Administer)))
+        .with_state(admin.clone())
+        .merge(tokens::router(&admin))
         .layer(DefaultBodyLimit::max(limits::ADMIN_BODY))
-        .with_state(admin)
 }
 
 /// Who asks, for permits.
@@ -91,38 +104,50 @@ pub(crate) fn router(admin: Admin) -> Router {
 struct Asking(Arc<str>);
 
 async fn demand(admin: Admin, right: Right, mut request: Request, next: Next) -> Response {
-    let Some(token) = bearer(request.headers()) else {
-        return refusal(
-            StatusCode::UNAUTHORIZED,
-            "token_required",
-            "an administrator's bearer token is required",
-        );
+    let admitted = match token_of(request.headers()) {
+        Some(token) => admin.guard.admit(&token, right).await,
+        None => Err(Denied::NoToken),
     };
-    match admin.guard.admit(token, right) {
+    match admitted {
         Ok(name) => {
             request.extensions_mut().insert(Asking(name.into()));
             next.run(request).await
         }
-        Err(Denied::Unknown) => refusal(
+        Err(refused) => denied(refused),
+    }
+}
+
+/// The control plane on behalf of whoever sent the request.
+async fn identify(admin: &Admin, headers: &HeaderMap) -> Result<Actor, Denied> {
+    let token = token_of(headers).ok_or(Denied::NoToken)?;
+    admin.guard.actor(&token).await
+}
+
+fn denied(denied: Denied) -> Response {
+    let (status, code, message) = match denied {
+        Denied::NoToken => (
+            StatusCode::UNAUTHORIZED,
+            "token_required",
+            "an administrator's bearer token is required",
+        ),
+        Denied::Unknown => (
             StatusCode::UNAUTHORIZED,
             "token_invalid",
             "the token is not valid here, or no longer",
         ),
-        Err(Denied::Forbidden) => refusal(
+        Denied::Forbidden => (
             StatusCode::FORBIDDEN,
             "not_permitted",
             "the caller has no right to do this",
         ),
-    }
+    };
+    refusal(status, code, message)
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get(AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .strip_prefix("Bearer ")
-        .map(str::trim)
+/// The bearer token of a request.
+fn token_of(headers: &HeaderMap) -> Option<String> {
+    let header = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    bearer(header).map(str::to_owned)
 }
 
 type Asker = axum::Extension<Asking>;

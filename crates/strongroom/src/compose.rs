@@ -2,13 +2,14 @@
 //! other's own, and none of them knows the other.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom_azure::ResourceId;
-use strongroom_azure::token::{TokenError, Verifier};
+use strongroom_azure::token::{KeyHosts, KeyHostsError, RemoteKeys, TokenError, TrustedIssuer, Verifier};
 use strongroom_control::{
-    Account, ActionKind, AnchorFault, Control, OpenAiRights, RevocationPolicy, TokenIssuer,
+    Account, ActionKind, Actor, AnchorFault, Control, OpenAiRights, RevocationPolicy, TokenIssuer,
 };
 use strongroom_models::Engine;
 use strongroom_seal::{AccountId, BoxFuture, Clock, KeyName, KeyWrap};
@@ -22,9 +23,12 @@ use strongroom_vault::{
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::admin::{Denied, Guard, Right};
+use crate::config::{KeyFetching, Settings};
+use crate::folder::FolderError;
 use crate::listen::Ports;
 use crate::start::StartError;
 
@@ -238,6 +242,30 @@ fn policy(policy: RevocationPolicy) -> strongroom_service::RevocationPolicy {
     }
 }
 
+/// Lets external issuers' keys be fetched from where the settings allow it, and gives the foreign tenant whose tokens count.
+pub(crate) fn foreign(settings: &Settings, control: &Control) -> Result<Vec<TrustedIssuer>, StartError> {
+    let KeyFetching { hosts, roots } = &settings.keys;
+    let read = |file: &PathBuf| std::fs::read(file).map_err(|cause| FolderError::at(file, cause));
+    let roots = roots.as_ref().map(read).transpose()?;
+    control.fetch_keys_from(KeyHosts::new(hosts, roots.as_deref())?);
+    let Some(entra) = &settings.entra else {
+        return Ok(Vec::new());
+    };
+    let url = entra.keys_at();
+    let host = url::Url::parse(&url).map_err(|_| KeyHostsError::Url(url.clone()))?;
+    let port = host.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let host = format!("{}{port}", host.host_str().unwrap_or_default());
+    Ok(vec![TrustedIssuer {
+        names: entra.names(),
+        tenant: entra.tenant.to_string(),
+        audiences: Some(entra.audiences.clone()),
+        guest: true,
+        keys: Arc::new(RemoteKeys::new(
+            KeyHosts::new([host], roots.as_deref())?.at(&url)?,
+        )),
+    }])
+}
+
 /// Who calls the data plane or the administrator's routes, as the control plane knows them.
 #[derive(Clone)]
 pub(crate) struct Callers {
@@ -248,11 +276,16 @@ pub(crate) struct Callers {
 }
 
 impl Callers {
-    pub(crate) fn new(control: &Control, issuer: &TokenIssuer, account: AccountId) -> Self {
+    pub(crate) fn new(
+        control: &Control,
+        issuer: &TokenIssuer,
+        verifier: Verifier,
+        account: AccountId,
+    ) -> Self {
         Self {
             control: control.clone(),
             issuer: issuer.clone(),
-            verifier: issuer.verifier(),
+            verifier,
             account,
         }
     }
@@ -270,10 +303,11 @@ impl Callers {
         })
     }
 
-    fn by_token(&self, name: &str, token: &str) -> Result<Caller, AuthDenied> {
+    async fn by_token(&self, name: &str, token: &str) -> Result<Caller, AuthDenied> {
         let claims = self
             .verifier
             .verify(token, &SERVICE_AUDIENCES, self.issuer.now())
+            .await
             .map_err(|error| {
                 if error == TokenError::Expired {
                     AuthDenied::Expired
@@ -282,7 +316,8 @@ impl Callers {
                 }
             })?;
         let account = self.control.account(name).ok_or(AuthDenied::Unknown)?;
-        let rights_here = self.control.openai_rights(&claims.oid, &account);
+        let caller = self.control.caller(&claims).ok_or(AuthDenied::Forbidden)?;
+        let rights_here = self.control.openai_rights(&caller.to_string(), &account);
         if rights_here.is_none() {
             return Err(AuthDenied::Forbidden);
         }
@@ -294,11 +329,19 @@ impl Callers {
         })
     }
 
-    fn administrator(&self, token: &str, right: Right) -> Result<String, Denied> {
-        let claims = self
-            .verifier
-            .verify(token, &ADMIN_AUDIENCES, self.issuer.now())
-            .map_err(|_| Denied::Unknown)?;
+    /// The principal whom a token for administrators names.
+    async fn caller(&self, token: &str) -> Result<Uuid, Denied> {
+        let now = self.issuer.now();
+        let claims = self.verifier.verify(token, &ADMIN_AUDIENCES, now).await;
+        let claims = claims.map_err(|error| {
+            tracing::info!(%error, "an administrator's token was not accepted");
+            Denied::Unknown
+        })?;
+        self.control.caller(&claims).ok_or(Denied::Forbidden)
+    }
+
+    async fn administrator(&self, token: &str, right: Right) -> Result<String, Denied> {
+        let caller = self.caller(token).await?.to_string();
         let accounts = self.control.accounts();
         let scope = accounts
             .borrow()
@@ -310,8 +353,8 @@ impl Callers {
             Right::Administer => (ActionKind::Control, "Microsoft.CognitiveServices/accounts/write"),
             Right::Export => (ActionKind::Data, "Strongroom/accounts/export/action"),
         };
-        if self.control.may(&claims.oid, &scope, kind, action) {
-            Ok(claims.oid)
+        if self.control.may(&caller, &scope, kind, action) {
+            Ok(caller)
         } else {
             Err(Denied::Forbidden)
         }
@@ -324,17 +367,22 @@ impl Authenticate for Callers {
         account: &'a AccountName,
         credential: Credential<'a>,
     ) -> futures::future::BoxFuture<'a, Result<Caller, AuthDenied>> {
-        let caller = match credential {
-            Credential::Key(key) => self.by_key(&account.0, key),
-            Credential::Token(token) => self.by_token(&account.0, token),
-        };
-        Box::pin(std::future::ready(caller))
+        Box::pin(async move {
+            match credential {
+                Credential::Key(key) => self.by_key(&account.0, key),
+                Credential::Token(token) => self.by_token(&account.0, token).await,
+            }
+        })
     }
 }
 
 impl Guard for Callers {
-    fn admit(&self, token: &str, right: Right) -> Result<String, Denied> {
-        self.administrator(token, right)
+    fn admit<'a>(&'a self, token: &'a str, right: Right) -> BoxFuture<'a, Result<String, Denied>> {
+        Box::pin(self.administrator(token, right))
+    }
+
+    fn actor<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Actor, Denied>> {
+        Box::pin(async move { Ok(self.control.actor(self.caller(token).await?)) })
     }
 }
 

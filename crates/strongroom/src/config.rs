@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::folder::DataFolder;
 use crate::limits;
 
@@ -23,8 +25,59 @@ pub struct Settings {
     pub outage_grace: Duration,
     /// Deleted content is erased within this time.
     pub erase_within: Duration,
+    /// Another tenant whose tokens count too.
+    pub entra: Option<EntraTenant>,
+    /// Where the keys of external issuers may be fetched.
+    pub keys: KeyFetching,
     /// The program that runs a built-in model when started with `worker`: this one.
     pub worker_program: PathBuf,
+}
+
+/// A tenant of Microsoft Entra: who issues its tokens, and for what they count here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntraTenant {
+    /// The tenant's GUID.
+    pub tenant: Uuid,
+    /// The issuer's names; those of the public cloud, if there are none.
+    pub issuers: Vec<String>,
+    /// The audiences for which its tokens count.
+    pub audiences: Vec<String>,
+    /// Where it publishes its keys; the public cloud's place, if there is none.
+    pub jwks_url: Option<String>,
+}
+
+impl EntraTenant {
+    /// The names that tokens give the issuer.
+    pub(crate) fn names(&self) -> Vec<String> {
+        if !self.issuers.is_empty() {
+            return self.issuers.clone();
+        }
+        let tenant = self.tenant;
+        vec![
+            format!("https://login.microsoftonline.com/{tenant}/v2.0"),
+            format!("https://sts.windows.net/{tenant}/"),
+        ]
+    }
+
+    /// Where the keys are.
+    pub(crate) fn keys_at(&self) -> String {
+        let public = || {
+            format!(
+                "https://login.microsoftonline.com/{}/discovery/v2.0/keys",
+                self.tenant
+            )
+        };
+        self.jwks_url.clone().unwrap_or_else(public)
+    }
+}
+
+/// How published keys are fetched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyFetching {
+    /// Hosts (`host` or `host:port`) from which keys for federated credentials may be fetched.
+    pub hosts: Vec<String>,
+    /// A file with the certificates that alone are trusted for that; without it, the system's.
+    pub roots: Option<PathBuf>,
 }
 
 /// What answers beside the rehearsal model.
@@ -55,6 +108,8 @@ impl Settings {
             revocation_bound: Duration::from_secs(10),
             outage_grace: Duration::from_secs(300),
             erase_within: limits::ERASE_WITHIN,
+            entra: None,
+            keys: KeyFetching::default(),
             worker_program,
         }
     }
@@ -74,6 +129,7 @@ impl Settings {
         if self.https_port != 0 && self.https_port == self.http_port {
             mistakes.push("--https-port and --http-port must differ".to_owned());
         }
+        self.trust_mistakes(&mut mistakes);
         match &self.model {
             Model::RehearsalOnly => {}
             Model::Upstream { url, key_file } => {
@@ -98,6 +154,31 @@ impl Settings {
             Model::Folder(_) => {}
         }
         mistakes
+    }
+
+    fn trust_mistakes(&self, mistakes: &mut Vec<String>) {
+        let is_host = |host: &String| {
+            let url = url::Url::parse(&format!("https://{host}/"));
+            url.is_ok_and(|url| url.path() == "/" && url.username().is_empty() && url.query().is_none())
+        };
+        if let Some(host) = self.keys.hosts.iter().find(|host| !is_host(host)) {
+            mistakes.push(format!("--key-host {host} must be a host with an optional port"));
+        }
+        if let Some(file) = self.keys.roots.as_ref().filter(|file| !file.is_file()) {
+            mistakes.push(format!("--key-roots {} is not a file", file.display()));
+        }
+        let Some(entra) = &self.entra else { return };
+        if entra.audiences.is_empty() {
+            mistakes.push("--entra-tenant needs at least one --entra-audience".to_owned());
+        }
+        let plain = |url: &str| {
+            url::Url::parse(url).is_ok_and(|url| {
+                url.scheme() == "https" && url.username().is_empty() && url.query().is_none()
+            })
+        };
+        if !plain(&entra.keys_at()) {
+            mistakes.push("--entra-jwks-url must be an https URL without user and query".to_owned());
+        }
     }
 }
 

@@ -26,7 +26,7 @@ mod tls;
 // The public interface is:
 pub use cli::{Cli, CliError, EXIT_CODES, Failure};
 pub use clock::SystemClock;
-pub use config::{Model, Settings};
+pub use config::{EntraTenant, KeyFetching, Model, Settings};
 pub use deployments::ModelError;
 pub use env::{Environment, EnvironmentError};
 pub use folder::{DataFolder, FolderError};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{Request, Response};
 use prometheus_client::registry::Registry;
-use strongroom_control::{Arm, ArmError, ArmParts, Control, ControlError, TokenIssuer};
+use strongroom_azure::token::{KeyHostsError, Verifier};
+use strongroom_control::{Arm, ArmError, ArmParts, Control, ControlError, IdentityHost, TokenIssuer};
 use strongroom_journal::JournalError;
 use strongroom_seal::{AccountId, Clock, KeyWrap};
 use strongroom_service::{Deployments, JournalSink, Limits, Metrics, ServiceJournal, ServiceParts, follow};
@@ -79,6 +80,9 @@ pub enum StartError {
     /// Resource Manager cannot be opened.
     #[error("the control plane: {0}")]
     Arm(#[from] ArmError),
+    /// The keys of other issuers cannot be fetched.
+    #[error("keys of other issuers: {0}")]
+    KeyHosts(#[from] KeyHostsError),
     /// The sealed store cannot be opened.
     #[error("the sealed store: {0}")]
     Store(#[from] OpenStoreError),
@@ -140,8 +144,12 @@ impl Running {
         let issuer = grounds
             .control
             .issuer(&format!("https://localhost:{}", ports.https));
-        let arm = open_arm(&folder, &grounds, &issuer, ports, &clock).await?;
-        let identity_secret = issuer.admit_identity(identities.account.identity)?;
+        let identity_secret = issuer.admit_host(IdentityHost {
+            system_assigned: Some(identities.account.identity),
+            user_assigned: Vec::new(),
+        })?;
+        let verifier = issuer.verifier(compose::foreign(&settings, &grounds.control)?);
+        let arm = open_arm(&folder, &grounds, verifier.clone(), ports, &clock).await?;
         let client =
             compose::vault_client(server.authority_pem(), ports, identity_secret, Arc::clone(&clock))?;
         let mut config = StoreConfig::new(folder.service());
@@ -166,6 +174,7 @@ impl Running {
             clock,
             issuer,
             arm,
+            verifier,
             store,
             permits,
             at_start,
@@ -264,6 +273,7 @@ struct Parts {
     clock: Arc<dyn Clock>,
     issuer: TokenIssuer,
     arm: Arm,
+    verifier: Verifier,
     store: Store,
     permits: PermitAuthority,
     at_start: AtStart,
@@ -363,6 +373,7 @@ impl Assembly {
             domain: format!("{}:{}", compose::VAULT_DOMAIN, self.server.ports().https),
         };
         background.run(maintenance.run());
+        background.run(control.clone().keep_token_keys());
 
         let (publish, engines) = watch::channel(Arc::new(std::mem::take(&mut at_start.engines)));
         let (deployments, follow_deployments) = compose::deployments(control, engines.clone());
@@ -393,6 +404,7 @@ impl Assembly {
         let Parts {
             clock,
             issuer,
+            verifier,
             store,
             permits,
             ..
@@ -406,7 +418,7 @@ impl Assembly {
         let arm = self.parts.arm.clone();
         let account = &self.identities.account;
         let mut registry = Registry::default();
-        let callers = Arc::new(Callers::new(control, issuer, account.id));
+        let callers = Arc::new(Callers::new(control, issuer, verifier.clone(), account.id));
         let now = Arc::clone(clock);
         let service = ServiceParts {
             store: store.clone(),
@@ -420,6 +432,8 @@ impl Assembly {
         };
         let gauges = KeyGauges::register(&mut registry, store.key_state(account.id), Arc::clone(clock));
         let admin = Admin {
+            issuer: issuer.clone(),
+            loopback: format!("http://127.0.0.1:{}", self.server.ports().http).into(),
             store: store.clone(),
             permits: permits.clone(),
             account: account.id,
@@ -431,7 +445,7 @@ impl Assembly {
         };
         let vault = VaultRoutes {
             engine: engine.clone(),
-            verifier: issuer.verifier(),
+            verifier: verifier.clone(),
             access: Arc::new(control.clone()),
             audit: Arc::new(JournalAudit::new(journals.vault().clone())),
             throttle: Throttle::new(Throttling::Off),
@@ -456,14 +470,14 @@ impl Assembly {
 async fn open_arm(
     folder: &DataFolder,
     grounds: &Grounds,
-    issuer: &TokenIssuer,
+    verifier: Verifier,
     ports: Ports,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arm, StartError> {
     let parts = ArmParts {
         folder: folder.control(),
         control: grounds.control.clone(),
-        verifier: issuer.verifier(),
+        verifier,
         login: format!("https://localhost:{}", ports.https),
         clock: Arc::clone(clock),
         journal: grounds.journals.control().clone(),

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-/// What a token says, in Entra's names.
+/// What a token says, in Entra's names. Reads the shapes of both versions (`appid` of the first, `azp` of the second) and
+/// what they have in common; groups and roles in a token count for nothing here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// Who issued it.

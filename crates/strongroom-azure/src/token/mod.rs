@@ -1,34 +1,37 @@
-//! Access tokens: JSON web tokens signed with RS256.
+//! Access tokens and assertions: JSON web tokens signed with RSA.
 //!
-//! One place verifies them for every plane: issuer, audience, times, signature. The algorithm is fixed; what a token says of its own
-//! algorithm is only ever compared with it.
+//! One place verifies them for every plane: issuer, tenant, audience, times, signature. The algorithm of an access token is fixed;
+//! what a token says of its own algorithm is only ever compared with it, and where it says its key is to be found is a reason to refuse it.
 
+mod assertion;
+mod audience;
+mod certificate;
 mod claims;
+mod fetch;
+mod form;
+mod json;
 mod jwks;
+mod parts;
+mod remote;
 mod signer;
 mod verifier;
 
+pub use assertion::{Assertion, AssertionError, AssertionTime};
+pub use audience::{KnownResource, same_audience, scope_to_audience};
+pub use certificate::{Certificate, CertificateError};
 pub use claims::Claims;
-pub use jwks::{Jwk, Jwks, KeySource, StaticKeys};
+pub use fetch::{KeyHosts, KeyHostsError};
+pub use form::{Form, basic_credentials};
+pub use jwks::{Algorithm, Asked, Jwk, Jwks, KeySource, StaticKeys};
+pub use remote::{FetchKeys, RemoteKeys};
 pub use signer::{Signer, SignerError};
-pub use verifier::{TokenError, Verifier};
+pub use verifier::{TokenError, TrustedIssuer, Verifier};
 
 /// The token of a `Authorization: Bearer` header's value.
 pub fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.trim().split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("Bearer") && !token.is_empty()).then_some(token)
-}
-
-/// The audience that a scope asks for: exactly one `/.default` is taken off its end.
-pub fn scope_to_audience(scope: &str) -> &str {
-    scope.strip_suffix("/.default").unwrap_or(scope)
-}
-
-/// Whether two audiences are the same: one slash at the end does not count.
-pub fn same_audience(one: &str, other: &str) -> bool {
-    let trimmed = |text: &str| text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
-    trimmed(one) == trimmed(other)
 }
 
 /// Whether a credential looks like a token rather than a key: three parts between dots.

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
-use super::{Claims, Jwk, Jwks};
+use super::{Jwk, Jwks};
 
 /// Signs tokens. Holds a private key: no `Debug`.
 pub struct Signer {
@@ -61,18 +61,21 @@ impl Signer {
     }
 
     /// The public key as issuers publish it.
-    pub fn jwks(&self) -> Jwks {
+    pub fn public(&self) -> Jwk {
         let public = self.pair.public_key();
-        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let mut key = Jwk::rsa(
+            self.kid.clone(),
+            public.modulus().big_endian_without_leading_zero(),
+            public.exponent().big_endian_without_leading_zero(),
+        );
+        key.alg = Some("RS256".to_owned());
+        key
+    }
+
+    /// The key alone, as a set.
+    pub fn jwks(&self) -> Jwks {
         Jwks {
-            keys: vec![Jwk {
-                kty: "RSA".to_owned(),
-                usage: Some("sig".to_owned()),
-                kid: self.kid.clone(),
-                alg: Some("RS256".to_owned()),
-                n: encode(public.modulus().big_endian_without_leading_zero()),
-                e: encode(public.exponent().big_endian_without_leading_zero()),
-            }],
+            keys: vec![self.public()],
         }
     }
 
@@ -82,16 +85,23 @@ impl Signer {
     }
 
     /// Signs the claims.
-    pub fn sign(&self, claims: &Claims) -> Result<String, SignerError> {
+    pub fn sign(&self, claims: &impl Serialize) -> Result<String, SignerError> {
         let header = Header {
             typ: "JWT",
             alg: "RS256",
             kid: &self.kid,
         };
-        let encode = |json: Result<Vec<u8>, _>| json.map(|json| URL_SAFE_NO_PAD.encode(json));
-        let header = encode(serde_json::to_vec(&header)).map_err(|_| SignerError::Signing)?;
-        let claims = encode(serde_json::to_vec(claims)).map_err(|_| SignerError::Signing)?;
-        let message = format!("{header}.{claims}");
+        let json = |text: Result<String, _>| text.map_err(|_| SignerError::Signing);
+        self.sign_text(
+            &json(serde_json::to_string(&header))?,
+            &json(serde_json::to_string(claims))?,
+        )
+    }
+
+    /// Signs a header and a payload as they are given, as for an assertion whose header names a certificate.
+    pub fn sign_text(&self, header: &str, payload: &str) -> Result<String, SignerError> {
+        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let message = format!("{}.{}", encode(header), encode(payload));
         let mut signature = vec![0; self.pair.public_modulus_len()];
         self.pair
             .sign(

@@ -80,7 +80,7 @@ impl Shared {
         if permission == Permission::Open {
             return handler(Arc::new(call)).await;
         }
-        let claims = self.authenticate(&parts)?;
+        let claims = self.authenticate(&parts).await?;
         call.claims = Some(claims.clone());
         let (action, target) = action(permission, &call)?;
         let event = logged(&action).then(|| event_of(&call, &parts, claims, &action, &target, correlation));
@@ -130,7 +130,7 @@ impl Shared {
         Err(missing("NotFound", message))
     }
 
-    fn authenticate(&self, parts: &Parts) -> Outcome<Claims> {
+    async fn authenticate(&self, parts: &Parts) -> Outcome<Claims> {
         let refused =
             |code: &str, message: &str| Fault::from(Problem::new(ErrorStatus::UNAUTHORIZED, code, message));
         let header = parts.headers.get(AUTHORIZATION).ok_or_else(|| {
@@ -142,7 +142,7 @@ impl Shared {
         let invalid = || refused("InvalidAuthenticationToken", "The access token is invalid.");
         let token = header.to_str().ok().and_then(bearer).ok_or_else(invalid)?;
         let now = self.clock.now().wall.as_secs();
-        self.verifier.verify(token, &AUDIENCES, now).map_err(|error| {
+        self.verifier.verify(token, &AUDIENCES, now).await.map_err(|error| {
             tracing::info!(%error, "a token was not accepted by Resource Manager");
             match error {
                 TokenError::Expired => refused("ExpiredAuthenticationToken", "The access token expiry UTC time is earlier than the current UTC time."),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use strongroom_azure::ResourceId;
+use strongroom_azure::token::Claims;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -79,9 +80,14 @@ impl Control {
     }
 
     /// A principal by its application id.
-    pub(crate) fn principal_by_client(&self, client_id: &str) -> Option<Arc<Principal>> {
-        let client_id: Uuid = client_id.parse().ok()?;
+    pub(crate) fn principal_by_client(&self, client_id: Uuid) -> Option<Arc<Principal>> {
         self.state().directory.by_client(client_id).cloned()
+    }
+
+    /// The object id of the principal whom a verified token names, if there is one here that belongs to the token's tenant.
+    pub fn caller(&self, claims: &Claims) -> Option<Uuid> {
+        let state = self.state();
+        state.directory.caller(&claims.oid, &claims.tid, state.tenant.id)
     }
 
     /// A principal by its object id.
@@ -179,7 +185,11 @@ impl Actor {
         new: NewSecret,
     ) -> Result<(Uuid, Zeroizing<String>), ControlError> {
         self.update(object_id, |principal, now| match &mut principal.detail {
-            PrincipalDetail::Application { credentials, .. } => credentials.add_secret(new, now),
+            PrincipalDetail::Application {
+                credentials,
+                home: None,
+                ..
+            } => credentials.add_secret(new, now),
             _ => invalid("only an application has secrets".to_owned()),
         })
     }
@@ -313,7 +323,7 @@ impl Actor {
     }
 
     /// Changes a principal on behalf of the caller.
-    fn update<T>(
+    pub(super) fn update<T>(
         &self,
         object_id: Uuid,
         update: impl FnOnce(&mut Principal, u64) -> Result<T, ControlError>,
@@ -359,6 +369,7 @@ fn new_application() -> PrincipalDetail {
     PrincipalDetail::Application {
         client_id: Uuid::new_v4(),
         credentials: Credentials::default(),
+        home: None,
     }
 }
 
@@ -382,7 +393,7 @@ fn identity_at(state: &State, id: &ResourceId) -> Option<Arc<Principal>> {
     state.directory.all().find(is).cloned()
 }
 
-fn room(state: &State) -> Result<(), ControlError> {
+pub(super) fn room(state: &State) -> Result<(), ControlError> {
     if state.directory.len() < PRINCIPALS {
         return Ok(());
     }
@@ -404,6 +415,6 @@ fn by_name(mut principals: Vec<Arc<Principal>>) -> Vec<Arc<Principal>> {
     principals
 }
 
-fn invalid<T>(reason: String) -> Result<T, ControlError> {
+pub(super) fn invalid<T>(reason: String) -> Result<T, ControlError> {
     Err(ControlError::InvalidPrincipal { reason })
 }

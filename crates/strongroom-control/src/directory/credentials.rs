@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::proofs::{ClientCertificate, Federation};
 use crate::error::ControlError;
 use crate::limits::{HINT, SECRET, SECRETS};
 
@@ -18,6 +19,23 @@ pub struct Credentials {
     /// Client secrets. Several, so that a new one can be handed out before the old one is taken away.
     #[serde(default)]
     pub secrets: Vec<ClientSecret>,
+    /// Certificates whose keys sign the client's assertions.
+    #[serde(default)]
+    pub certificates: Vec<ClientCertificate>,
+    /// External issuers that vouch for the client.
+    #[serde(default)]
+    pub federations: Vec<Federation>,
+}
+
+/// What a presented secret is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SecretMatch {
+    /// One of the client's.
+    Valid,
+    /// It was one; its time is over.
+    Expired,
+    /// None of the client's.
+    None,
 }
 
 /// A client secret as it is kept: what it is called, and enough to know it again.
@@ -69,13 +87,17 @@ impl Credentials {
         Ok((id, secret))
     }
 
-    /// Whether this is one of the secrets, and its time is not over. All are compared, so that the time taken does not tell
+    /// Whether this is one of the secrets, and whether its time is over. All are compared, so that the time taken does not tell
     /// which one came close.
-    pub(crate) fn has_secret(&self, presented: &str, now: u64) -> bool {
+    pub(crate) fn match_secret(&self, presented: &str, now: u64) -> SecretMatch {
         let presented = hash(presented);
-        self.secrets.iter().fold(false, |found, known| {
+        self.secrets.iter().fold(SecretMatch::None, |found, known| {
             let same = verify_slices_are_equal(known.hash.as_bytes(), presented.as_bytes()).is_ok();
-            found | (same && known.expires.is_none_or(|end| now < end))
+            match (same, known.expires.is_none_or(|end| now < end)) {
+                (true, true) => SecretMatch::Valid,
+                (true, false) => SecretMatch::Expired,
+                (false, _) => found,
+            }
         })
     }
 }

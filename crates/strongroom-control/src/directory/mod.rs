@@ -3,6 +3,7 @@
 mod changes;
 mod credentials;
 mod principal;
+mod proofs;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -11,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use changes::{NewIdentity, PrincipalFilter};
-pub(crate) use credentials::random_text;
 pub use credentials::{ClientSecret, Credentials, NewSecret};
+pub(crate) use credentials::{SecretMatch, random_text};
 pub use principal::{NoPrincipalType, Principal, PrincipalDetail, PrincipalKind, PrincipalType};
+pub use proofs::{ClientCertificate, ExternalKeys, Federation, NewCertificate, NewFederation};
 
 /// The tenant and its one subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +59,13 @@ impl FromIterator<Principal> for Directory {
 impl Directory {
     pub(crate) fn get(&self, object_id: Uuid) -> Option<&Arc<Principal>> {
         self.principals.get(&object_id)
+    }
+
+    /// The principal whom a token of `tenant` names, if that is the tenant that the principal belongs to. Whoever rules another
+    /// tenant can name any object id there, and becomes nobody here by it.
+    pub(crate) fn caller(&self, object_id: &str, tenant: &str, own: Uuid) -> Option<Uuid> {
+        let known = self.get(object_id.parse().ok()?)?;
+        (tenant.parse().ok() == Some(known.home().unwrap_or(own))).then_some(known.object_id)
     }
 
     pub(crate) fn by_client(&self, client_id: Uuid) -> Option<&Arc<Principal>> {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::credentials::Credentials;
+use super::credentials::{Credentials, SecretMatch};
 
 /// Somebody whom role assignments can name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,10 @@ pub enum PrincipalDetail {
         /// What it proves itself with.
         #[serde(default)]
         credentials: Credentials,
+        /// The tenant that it belongs to, where that is another one: then it proves itself there, and its object id is that of
+        /// its service principal there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        home: Option<Uuid>,
     },
     /// The identity of one resource, made and deleted with it.
     #[serde(rename = "ManagedIdentity")]
@@ -124,6 +128,14 @@ impl Principal {
         }
     }
 
+    /// The other tenant that it belongs to, if it does.
+    pub fn home(&self) -> Option<Uuid> {
+        match self.detail {
+            PrincipalDetail::Application { home, .. } => home,
+            _ => None,
+        }
+    }
+
     /// The application (client) id: applications and managed identities have one.
     pub fn client_id(&self) -> Option<Uuid> {
         match &self.detail {
@@ -180,7 +192,11 @@ impl Principal {
     /// What it proves itself with, if its kind has that.
     pub fn credentials(&self) -> Option<&Credentials> {
         match &self.detail {
-            PrincipalDetail::Application { credentials, .. }
+            PrincipalDetail::Application {
+                credentials,
+                home: None,
+                ..
+            }
             | PrincipalDetail::UserAssigned { credentials, .. } => Some(credentials),
             _ => None,
         }
@@ -189,7 +205,11 @@ impl Principal {
     /// As [`Self::credentials`], to be changed.
     pub(crate) fn credentials_mut(&mut self) -> Option<&mut Credentials> {
         match &mut self.detail {
-            PrincipalDetail::Application { credentials, .. }
+            PrincipalDetail::Application {
+                credentials,
+                home: None,
+                ..
+            }
             | PrincipalDetail::UserAssigned { credentials, .. } => Some(credentials),
             _ => None,
         }
@@ -198,7 +218,7 @@ impl Principal {
     /// Whether this is one of its secrets, and the secret's time is not over.
     pub(crate) fn has_secret(&self, presented: &str, now: u64) -> bool {
         self.credentials()
-            .is_some_and(|credentials| credentials.has_secret(presented, now))
+            .is_some_and(|credentials| credentials.match_secret(presented, now) == SecretMatch::Valid)
     }
 }
 

@@ -164,7 +164,7 @@ async fn a_lost_database_beside_a_log_of_writes_is_not_begun_anew() {
     let parts = strongroom_control::ArmParts {
         folder: rig.place.path().join("elsewhere"),
         control: rig.control.clone(),
-        verifier: rig.control.issuer("https://localhost:8443").verifier(),
+        verifier: rig.control.issuer("https://localhost:8443").verifier([]),
         login: String::new(),
         clock: std::sync::Arc::new(crate::rig::TickingClock::default()),
         journal: rig.journal.clone(),

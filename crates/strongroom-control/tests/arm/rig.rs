@@ -101,7 +101,7 @@ impl Rig {
         let arm = Arm::open(ArmParts {
             folder: place.path().join("control"),
             control: control.clone(),
-            verifier: issuer.verifier(),
+            verifier: issuer.verifier([]),
             login: AUTHORITY.to_owned(),
             clock,
             journal: journal.clone(),
@@ -151,7 +151,13 @@ impl Rig {
                 key_version: None,
             },
         });
-        let secret = self.issuer.admit_identity(account.unwrap().identity).unwrap();
+        let secret = self
+            .issuer
+            .admit_host(strongroom_control::IdentityHost {
+                system_assigned: Some(account.unwrap().identity),
+                user_assigned: Vec::new(),
+            })
+            .unwrap();
         let query = "/msi/token?api-version=2019-08-01&resource=https://management.azure.com/";
         let request = Request::get(query).header("x-identity-header", secret.as_str());
         let request = request.body(Body::empty()).unwrap();

@@ -118,7 +118,7 @@ impl VaultRoutes {
         let vault = &*trail.vault.insert(vault);
         let caller = &*trail
             .caller
-            .insert(self.identify(&asked.headers, &asked.host, vault)?);
+            .insert(self.identify(&asked.headers, &asked.host, vault).await?);
         self.pass_firewall(asked.address, caller, vault)?;
         ApiVersion::in_query(asked.raw_query.as_deref()).map_err(problem::api_version)?;
         let target = asked.target.as_ref().map_err(|fault| problem::path(*fault))?;

@@ -12,8 +12,9 @@ use crate::routes::{VaultHost, VaultRoutes, problem};
 const AZURE_AUDIENCE: &str = "https://vault.azure.net";
 
 impl VaultRoutes {
-    /// Who asks, if the token was issued by a known issuer, for vaults, in the vault's tenant, and is in its time.
-    pub(super) fn identify(
+    /// Who asks, if the token was issued by a known issuer, for vaults, in the vault's tenant or one whose
+    /// principals are guests, and is in its time.
+    pub(super) async fn identify(
         &self,
         headers: &HeaderMap,
         host: &VaultHost,
@@ -30,11 +31,13 @@ impl VaultRoutes {
         let claims = self
             .verifier
             .verify(bearer, &audiences, self.clock.now().wall.as_secs())
+            .await
             .map_err(|error| {
                 tracing::info!(%error, vault = vault.name, "a token was not accepted");
                 problem::unauthorized("The bearer token is not acceptable.")
             })?;
-        if claims.tid.eq_ignore_ascii_case(&vault.tenant) {
+        let at_home = claims.tid.eq_ignore_ascii_case(&vault.tenant);
+        if at_home || self.verifier.is_guest(&claims.tid) {
             Ok(Caller::from(claims))
         } else {
             Err(problem::unauthorized(

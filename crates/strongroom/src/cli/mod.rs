@@ -1,6 +1,7 @@
 //! The command line.
 
 mod client;
+mod credential;
 mod exit;
 mod export;
 mod key;
@@ -8,6 +9,7 @@ mod rotation;
 mod shell;
 mod status;
 mod table;
+mod token_key;
 mod up;
 mod verify;
 
@@ -37,6 +39,12 @@ enum Command {
     /// The customer key: list its versions, turn it off and on, rotate it.
     #[command(after_help = EXIT_CODES)]
     Key(KeyArgs),
+    /// Who there is, and how they prove who they are.
+    #[command(after_help = EXIT_CODES)]
+    Principal(credential::PrincipalArgs),
+    /// The keys that sign tokens: list them, let the next one sign.
+    #[command(after_help = EXIT_CODES)]
+    TokenKey(token_key::TokenKeyArgs),
     /// Account, customer key, lease, and what is sealed under which key version.
     #[command(after_help = EXIT_CODES)]
     Status(InstanceArgs),
@@ -124,6 +132,24 @@ struct UpArgs {
     /// Deleted content is erased from the live store within this time: 1s to 24h.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     erase_within: Duration,
+    /// A tenant of Microsoft Entra whose tokens count too; its applications are made known by `principal guest`.
+    #[arg(long, value_name = "GUID", requires = "entra_audience")]
+    entra_tenant: Option<uuid::Uuid>,
+    /// An audience for which that tenant's tokens count; may be given again.
+    #[arg(long, value_name = "AUDIENCE", requires = "entra_tenant")]
+    entra_audience: Vec<String>,
+    /// A name of that tenant's issuer, to the letter, in place of the public cloud's two; may be given again.
+    #[arg(long, value_name = "ISSUER", requires = "entra_tenant")]
+    entra_issuer: Vec<String>,
+    /// Where that tenant publishes its keys, in place of the public cloud's place.
+    #[arg(long, value_name = "URL", requires = "entra_tenant")]
+    entra_jwks_url: Option<String>,
+    /// A host (`host` or `host:port`) from which keys of federated credentials may be fetched; may be given again.
+    #[arg(long, value_name = "HOST")]
+    key_host: Vec<String>,
+    /// A file with the certificates that alone are trusted where keys are fetched; without it, the system's.
+    #[arg(long, value_name = "FILE")]
+    key_roots: Option<PathBuf>,
     /// How stderr looks; `logs/` always has JSON.
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
@@ -187,6 +213,8 @@ impl Cli {
         match self.command {
             Command::Up(args) => up::run(&args),
             Command::Key(args) => key::run(&args.action),
+            Command::Principal(args) => credential::run(&args),
+            Command::TokenKey(args) => token_key::run(&args),
             Command::Status(args) => status::run(&args),
             Command::Verify(args) => verify::run(&args),
             Command::Export(args) => export::run(&args),

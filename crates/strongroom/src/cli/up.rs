@@ -3,7 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CliError, Failure, UpArgs, table};
-use crate::config::{Model, Settings};
+use crate::config::{EntraTenant, KeyFetching, Model, Settings};
 use crate::folder::FolderError;
 use crate::harden::{harden, raise_file_limit};
 use crate::logs;
@@ -70,6 +70,16 @@ fn settings(args: &UpArgs) -> Result<Settings, CliError> {
     settings.revocation_bound = args.revocation_bound;
     settings.outage_grace = args.outage_grace;
     settings.erase_within = args.erase_within;
+    settings.entra = args.entra_tenant.map(|tenant| EntraTenant {
+        tenant,
+        issuers: args.entra_issuer.clone(),
+        audiences: args.entra_audience.clone(),
+        jwks_url: args.entra_jwks_url.clone(),
+    });
+    settings.keys = KeyFetching {
+        hosts: args.key_host.clone(),
+        roots: args.key_roots.clone(),
+    };
     settings.model = match (&args.upstream, &args.model) {
         (Some(url), _) => Model::Upstream {
             url: url.clone(),

@@ -1,0 +1,67 @@
+//! What the control plane does with its token keys, and who may ask for it.
+
+use std::sync::Arc;
+
+use super::TokenIssuer;
+use super::identity::IdentityHost;
+use super::keys::{TokenKey, TokenKeys};
+use super::replay::Use;
+use crate::actor::Actor;
+use crate::control::Control;
+use crate::error::ControlError;
+use crate::limits::TOKEN_KEY_CHECK;
+use zeroize::Zeroizing;
+
+impl Control {
+    pub(crate) fn token_keys(&self) -> Arc<TokenKeys> {
+        Arc::clone(&self.shared.token_keys)
+    }
+
+    /// Lets the next token key sign if the active one's time is over, and forgets those whose last tokens are.
+    pub fn tend_token_keys(&self) -> Result<(), ControlError> {
+        self.shared.token_keys.tend(&self.shared.documents, self.now())
+    }
+
+    /// Does that again and again, for as long as it is polled.
+    pub async fn keep_token_keys(self) {
+        loop {
+            let control = self.clone();
+            match tokio::task::spawn_blocking(move || control.tend_token_keys()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "the token keys could not be tended"),
+                Err(error) => tracing::error!(%error, "the token keys could not be tended"),
+            }
+            tokio::time::sleep(TOKEN_KEY_CHECK).await;
+        }
+    }
+
+    pub(super) fn mark_used(&self, used: &Use<'_>) -> Result<bool, ControlError> {
+        self.shared.used.mark(&self.shared.documents, used, self.now())
+    }
+}
+
+impl Actor {
+    /// The keys that sign tokens, in the order in which they came.
+    pub fn token_keys(&self) -> Result<Vec<TokenKey>, ControlError> {
+        self.authorize_directory_read(&self.control.state())?;
+        Ok(self.control.shared.token_keys.list())
+    }
+
+    /// Lets the next token key sign now. Tokens of the old one count to their end.
+    pub fn rotate_token_keys(&self) -> Result<Vec<TokenKey>, ControlError> {
+        self.authorize_directory(&self.control.state())?;
+        let shared = &self.control.shared;
+        shared.token_keys.rotate(&shared.documents, self.control.now())?;
+        Ok(shared.token_keys.list())
+    }
+
+    /// Lets a host ask `issuer` for tokens of its identities: see [`TokenIssuer::admit_host`].
+    pub fn admit_host(
+        &self,
+        issuer: &TokenIssuer,
+        host: IdentityHost,
+    ) -> Result<Zeroizing<String>, ControlError> {
+        self.authorize_directory(&self.control.state())?;
+        issuer.admit_host(host)
+    }
+}
