@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use strongroom_seal::Context;
 use zeroize::Zeroizing;
 
-use super::{Inner, KeyMiss, Store};
+use super::{Inner, Misses, Store};
 use crate::{
     error::StoreError,
     event::StoreEvent,
@@ -99,12 +99,15 @@ impl Inner {
         name: Name<'_>,
         context: &Context<'_>,
     ) -> Result<TinkExport, StoreError> {
+        let mut misses = Misses::default();
         for _ in 0..limits::COMMIT_TRIES {
             let part = self.part(name, context.part()).await?;
             let keyset = match self.open_key(lease, context, &part.wrapped).await {
                 Ok((_guard, key)) => key.export(context),
-                Err(KeyMiss::Stale) => continue,
-                Err(KeyMiss::Store(error)) => return Err(error),
+                Err(miss) => {
+                    misses.judge(miss)?;
+                    continue;
+                }
             };
             let stored = StoredReader::new(self.find_bytes(part.bytes, part.size).await?);
             let count = Transaction::new(name.account, self.now_ms())
