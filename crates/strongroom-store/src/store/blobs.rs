@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{Inner, Misses, Store};
 use crate::{
-    error::StoreError,
+    error::{Corruption, StoreError},
     event::StoreEvent,
     keyring::Lease,
     limits,
@@ -99,9 +99,14 @@ impl Inner {
         name: Name<'_>,
         context: &Context<'_>,
     ) -> Result<TinkExport, StoreError> {
+        // What stands in the clear beside a blob is worth what the record's seal says of it.
+        let sealed = self.get(lease, name).await?.meta;
         let mut misses = Misses::default();
         for _ in 0..limits::COMMIT_TRIES {
             let part = self.part(name, context.part()).await?;
+            if sealed.size_of(context.part()) != Some(part.size) || sealed.expires_ms != part.expires_ms {
+                return Err(Corruption::Columns.into());
+            }
             let keyset = match self.open_key(lease, context, &part.wrapped).await {
                 Ok((_guard, key)) => key.export(context),
                 Err(miss) => {

@@ -129,7 +129,7 @@ impl Store {
 }
 
 impl Inner {
-    async fn get(&self, lease: &mut Lease, name: Name<'_>) -> Result<Object, StoreError> {
+    pub(super) async fn get(&self, lease: &mut Lease, name: Name<'_>) -> Result<Object, StoreError> {
         record_context(name.account, name.kind, name.id).map_err(|_| StoreError::NotFound)?;
         let mut misses = Misses::default();
         for _ in 0..limits::COMMIT_TRIES {
