@@ -17,7 +17,7 @@ use crate::{
     records::{Name, StoredBytes, StoredPart},
     sealing::{SegmentBuffer, corruption, part_context},
     staging::Target,
-    store::{Inner, KeyMiss},
+    store::{Inner, Misses},
 };
 
 /// Reads a blob, or a range of it, one segment at a time.
@@ -170,6 +170,7 @@ impl BlobReader {
     /// Opens a segment where it lies and says how long its plaintext is.
     async fn open_segment(&mut self, index: u64, buffer: &mut [u8]) -> Result<usize, StoreError> {
         let last = index + 1 == blob_layout::segments(self.size);
+        let mut misses = Misses::default();
         for _ in 0..limits::COMMIT_TRIES {
             let Target {
                 account,
@@ -189,7 +190,8 @@ impl BlobReader {
                     drop(guard);
                     return opened.map_err(|error: OpenError| corruption(error).into());
                 }
-                Err(KeyMiss::Stale) => {
+                Err(miss) => {
+                    misses.judge(miss)?;
                     let name = Name {
                         account: *account,
                         kind,
@@ -198,7 +200,6 @@ impl BlobReader {
                     let part = self.inner.records.part(name, *part).await?;
                     self.wrapped = part.ok_or(StoreError::NotFound)?.wrapped;
                 }
-                Err(KeyMiss::Store(error)) => return Err(error),
             }
         }
         Err(StoreError::Busy)

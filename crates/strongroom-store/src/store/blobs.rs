@@ -5,9 +5,9 @@ use std::{ops::Range, sync::Arc};
 use strongroom_seal::Context;
 use zeroize::Zeroizing;
 
-use super::{Inner, KeyMiss, Store};
+use super::{Inner, Misses, Store};
 use crate::{
-    error::StoreError,
+    error::{Corruption, StoreError},
     event::StoreEvent,
     keyring::Lease,
     limits,
@@ -99,12 +99,20 @@ impl Inner {
         name: Name<'_>,
         context: &Context<'_>,
     ) -> Result<TinkExport, StoreError> {
+        // What stands in the clear beside a blob is worth what the record's seal says of it.
+        let sealed = self.get(lease, name).await?.meta;
+        let mut misses = Misses::default();
         for _ in 0..limits::COMMIT_TRIES {
             let part = self.part(name, context.part()).await?;
+            if sealed.size_of(context.part()) != Some(part.size) || sealed.expires_ms != part.expires_ms {
+                return Err(Corruption::Columns.into());
+            }
             let keyset = match self.open_key(lease, context, &part.wrapped).await {
                 Ok((_guard, key)) => key.export(context),
-                Err(KeyMiss::Stale) => continue,
-                Err(KeyMiss::Store(error)) => return Err(error),
+                Err(miss) => {
+                    misses.judge(miss)?;
+                    continue;
+                }
             };
             let stored = StoredReader::new(self.find_bytes(part.bytes, part.size).await?);
             let count = Transaction::new(name.account, self.now_ms())

@@ -1,6 +1,6 @@
 //! Object keys: unwrapped under a guard, wrapped under the branch version that is current.
 
-use strongroom_seal::{AccountId, Context, ObjectKey, WrappedKey};
+use strongroom_seal::{AccountId, BranchVersion, Context, ObjectKey, WrappedKey};
 
 use super::Inner;
 use crate::{
@@ -12,8 +12,8 @@ use crate::{
 
 /// Why an object key did not unwrap.
 pub(crate) enum KeyMiss {
-    /// It was wrapped anew since it was read: read it again.
-    Stale,
+    /// It is under a branch version that is not alive: it was wrapped anew since it was read, or is dead.
+    Stale(BranchVersion),
     /// It never will, or not now.
     Store(StoreError),
 }
@@ -21,6 +21,26 @@ pub(crate) enum KeyMiss {
 impl<E: Into<StoreError>> From<E> for KeyMiss {
     fn from(error: E) -> Self {
         Self::Store(error.into())
+    }
+}
+
+/// Tells keys that were wrapped anew from dead ones. Nothing under a version is left when it ends, and nothing comes under it again:
+/// what is read after that and still is under it was not put there by this program.
+#[derive(Default)]
+pub(crate) struct Misses {
+    last: Option<BranchVersion>,
+}
+
+impl Misses {
+    /// `Ok` if the object is to be read again.
+    pub(crate) fn judge(&mut self, miss: KeyMiss) -> Result<(), StoreError> {
+        match miss {
+            KeyMiss::Stale(version) if self.last.replace(version) == Some(version) => {
+                Err(Corruption::Key.into())
+            }
+            KeyMiss::Stale(_) => Ok(()),
+            KeyMiss::Store(error) => Err(error),
+        }
     }
 }
 
@@ -41,7 +61,7 @@ impl Inner {
             guard = lease.guard()?;
         }
         let Some(branch) = guard.version(version) else {
-            return Err(KeyMiss::Stale);
+            return Err(KeyMiss::Stale(version));
         };
         let key = branch.unwrap(context, &wrapped).map_err(|_| Corruption::Key)?;
         Ok((guard, key))

@@ -25,7 +25,7 @@ use crate::{
 };
 
 pub(crate) use folder::{remove_unwanted, sweep};
-pub(crate) use keys::KeyMiss;
+pub(crate) use keys::Misses;
 
 /// Sealed records and blobs under leased keys. Cheap to clone.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use strongroom_seal::{AccountId, ObjectKey};
 
-use super::{Inner, KeyMiss, Store, millis};
+use super::{Inner, Misses, Store, keys::KeyMiss, millis};
 use crate::{
     error::StoreError,
     keyring::Lease,
@@ -107,6 +107,7 @@ impl Store {
             order: page.order,
             now_ms: self.inner.now_ms(),
         };
+        let mut misses = Misses::default();
         for _ in 0..limits::COMMIT_TRIES {
             let mut found = self
                 .inner
@@ -120,8 +121,7 @@ impl Store {
             }
             match self.inner.open_all(&mut lease, account, kind, found).await {
                 Ok(objects) => return Ok(Listing { objects, has_more }),
-                Err(KeyMiss::Stale) => {}
-                Err(KeyMiss::Store(error)) => return Err(error),
+                Err(miss) => misses.judge(miss)?,
             }
         }
         Err(StoreError::Busy)
@@ -129,8 +129,9 @@ impl Store {
 }
 
 impl Inner {
-    async fn get(&self, lease: &mut Lease, name: Name<'_>) -> Result<Object, StoreError> {
+    pub(super) async fn get(&self, lease: &mut Lease, name: Name<'_>) -> Result<Object, StoreError> {
         record_context(name.account, name.kind, name.id).map_err(|_| StoreError::NotFound)?;
+        let mut misses = Misses::default();
         for _ in 0..limits::COMMIT_TRIES {
             let stored = self.records.record(name).await?.ok_or(StoreError::NotFound)?;
             if stored.expires_ms.is_some_and(|expires| expires <= self.now_ms()) {
@@ -138,8 +139,7 @@ impl Inner {
             }
             match self.open(lease, name.account, name.kind, stored).await {
                 Ok(object) => return Ok(object),
-                Err(KeyMiss::Stale) => {}
-                Err(KeyMiss::Store(error)) => return Err(error),
+                Err(miss) => misses.judge(miss)?,
             }
         }
         Err(StoreError::Busy)

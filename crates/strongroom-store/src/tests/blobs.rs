@@ -304,3 +304,37 @@ async fn blobs_without_their_database_are_not_swept_but_refused() {
     let rig = Rig::on_disk_as(folder.path(), account).await;
     assert_eq!(rig.read_blob("a", None).await.unwrap(), noise(100_000));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_exported_of_an_object_whose_record_does_not_open() {
+    let (folder, rig) = rig().await;
+    rig.put_blob("a", &noise(100_000)).await.unwrap();
+    let database = rusqlite::Connection::open(folder.path().join("records.db")).unwrap();
+    let permit = rig.permit(Action::Export);
+    for (change, undo, how) in [
+        (
+            "UPDATE record SET created = created + 1",
+            "UPDATE record SET created = created - 1",
+            Corruption::Columns,
+        ),
+        (
+            "UPDATE record SET expires = 99000000000",
+            "UPDATE record SET expires = NULL",
+            Corruption::Columns,
+        ),
+        (
+            "UPDATE record SET body = zeroblob(length(body))",
+            "SELECT 1",
+            Corruption::Format,
+        ),
+    ] {
+        database.execute_batch(change).unwrap();
+        let answer = rig.store.export(&permit, "file", "a", 0).await.map(drop);
+        assert!(
+            matches!(answer, Err(StoreError::Corrupt(found)) if found == how),
+            "{change}: {answer:?}"
+        );
+        database.execute_batch(undo).unwrap();
+    }
+    assert_eq!(rig.statistics().await.unwrap().exports, 0);
+}

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::rig::{Machine, Rig, noise};
 use crate::{
-    Action, JobState, KeyDenied, KeyState, StoreEvent,
+    Action, Corruption, JobState, KeyDenied, KeyState, Order, Page, StoreError, StoreEvent,
     faults::Faults,
     records::{Change, Check, JobChange, JobPhase, Records, Rejected, Transaction},
 };
@@ -48,6 +48,52 @@ async fn branches(rig: &Rig) -> Vec<u32> {
         .iter()
         .flat_map(|need| need.branch_versions.iter().map(|version| version.get()))
         .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_under_a_version_that_is_gone_is_damaged_not_busy() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::on_disk(folder.path()).await;
+    rig.put_blob("a", &noise(100_000)).await.unwrap();
+    let database = rusqlite::Connection::open(folder.path().join("records.db")).unwrap();
+    database
+        .execute(
+            "CREATE TEMP TABLE before AS SELECT slot, branch, wrapped FROM key_slot",
+            [],
+        )
+        .unwrap();
+    let reader = rig
+        .store
+        .open_blob(&rig.permit(Action::Read), "file", "a", 0, None)
+        .await;
+    rekey(&rig).await;
+    let changed = database.execute(
+        "UPDATE key_slot SET branch = b.branch, wrapped = b.wrapped FROM before AS b WHERE b.slot = key_slot.slot",
+        [],
+    );
+    assert_eq!(changed.unwrap(), 2);
+    let dead = |answer: Result<(), StoreError>| {
+        assert!(
+            matches!(answer, Err(StoreError::Corrupt(Corruption::Key))),
+            "{answer:?}"
+        );
+    };
+    dead(rig.get("a").await.map(drop));
+    dead(rig.read_blob("a", None).await.map(drop));
+    dead(reader.unwrap().next_chunk().await.unwrap().map(drop));
+    let page = Page {
+        after: None,
+        limit: 10,
+        order: Order::Asc,
+    };
+    dead(
+        rig.store
+            .list(&rig.permit(Action::Read), "file", page)
+            .await
+            .map(drop),
+    );
+    let export = rig.permit(Action::Export);
+    dead(rig.store.export(&export, "file", "a", 0).await.map(drop));
 }
 
 #[tokio::test(flavor = "multi_thread")]
