@@ -121,6 +121,11 @@ impl Control {
         Ok(self.shared.documents.put("milestone", "granted", &"granted")?)
     }
 
+    /// Every role assignment.
+    pub(crate) fn all_assignments(&self) -> Vec<Assignment> {
+        self.state().assignments.clone()
+    }
+
     /// Whether a principal may do this here.
     pub fn may(&self, principal: &str, scope: &ResourceId, kind: ActionKind, action: &str) -> bool {
         let Ok(principal) = principal.parse::<Uuid>() else {
