@@ -133,7 +133,7 @@ pub(crate) const GRAPH_OPERATORS: usize = 64;
 pub(crate) const GRAPH_JOINS: usize = 4;
 
 /// Work that one query may do: about one unit for each value computed and each byte read or made.
-pub(crate) const GRAPH_FUEL: u64 = 200_000_000;
+pub(crate) const GRAPH_FUEL: u64 = 100_000_000;
 
 /// Rows of one page of Resource Graph, as many as Azure gives.
 pub(crate) const GRAPH_PAGE: usize = 1000;

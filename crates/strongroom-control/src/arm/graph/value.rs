@@ -108,18 +108,22 @@ pub(crate) fn has(text: &str, term: &str, before: bool, after: bool) -> bool {
     })
 }
 
+/// About what a value takes by itself, in bytes.
+const VALUE: usize = 64;
+
 /// About how many bytes a value takes.
 pub(crate) fn weight(value: &Value) -> usize {
     match value {
-        Value::String(text) => 8 + text.len(),
-        Value::Array(all) => 8 + all.iter().map(weight).sum::<usize>(),
+        Value::String(text) => VALUE + text.len(),
+        Value::Array(all) => VALUE + all.iter().map(weight).sum::<usize>(),
         Value::Object(all) => {
-            8 + all
+            VALUE
+                + all
                 .iter()
                 .map(|(name, value)| 16 + name.len() + weight(value))
                 .sum::<usize>()
         }
-        _ => 8,
+        _ => VALUE,
     }
 }
 
