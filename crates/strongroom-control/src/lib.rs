@@ -28,7 +28,7 @@ pub use accounts::{
     Account, Anchor, Crud, Deployment, Encryption, KeySlot, NewAccount, OpenAiRights, RevocationPolicy,
 };
 pub use actor::Actor;
-pub use arm::{Arm, ArmError, ArmParts};
+pub use arm::{Arm, ArmError, ArmParts, syntax};
 pub use control::Control;
 pub use directory::{
     ClientCertificate, ClientSecret, Credentials, ExternalKeys, Federation, NewCertificate, NewFederation,

@@ -162,3 +162,29 @@ pub(crate) const ACTIVITY_PAGE: usize = 200;
 
 /// Length of a user-assigned identity's name.
 pub(crate) const IDENTITY_NAME: RangeInclusive<usize> = 3..=128;
+
+/// Largest body of a Resource Graph request, in bytes.
+pub(crate) const GRAPH_BODY: usize = 64 * 1024;
+
+/// Longest Resource Graph query, in bytes.
+pub(crate) const GRAPH_QUERY: usize = 32 * 1024;
+
+/// How deep a query may nest.
+pub(crate) const GRAPH_DEPTH: usize = 32;
+
+/// Operators that a query may have, and joins among them.
+pub(crate) const GRAPH_OPERATORS: usize = 64;
+/// See [`GRAPH_OPERATORS`].
+pub(crate) const GRAPH_JOINS: usize = 4;
+
+/// Work that one query may do: about one unit for each value computed and each byte read or made.
+pub(crate) const GRAPH_FUEL: u64 = 100_000_000;
+
+/// Rows of one page of Resource Graph, as many as Azure gives.
+pub(crate) const GRAPH_PAGE: usize = 1000;
+
+/// Longest text that a function of a query may make out of a shorter one, in bytes.
+pub(crate) const GRAPH_VALUE: usize = 1 << 20;
+
+/// Links of chains such as `a or b or c` that a query may have.
+pub(crate) const GRAPH_LINKS: usize = 400;

@@ -383,7 +383,26 @@ fn decoded_path(parts: &Parts) -> Outcome<ResourceId> {
     // Clients append their paths to a base that may end in a slash.
     let path = path.replace("//", "/");
     let path = percent_decode_str(&path).decode_utf8().map_err(|_| invalid())?;
-    path.parse().map_err(|_| invalid())
+    let id: ResourceId = path.parse().map_err(|_| invalid())?;
+    canonical(&id).parse().map_err(|_| invalid())
+}
+
+/// Ids are given back with their fixed words in one spelling, whatever the client wrote; names stay as they are.
+fn canonical(id: &ResourceId) -> String {
+    let mut path = String::new();
+    for (at, segment) in id.as_str().split('/').skip(1).enumerate() {
+        let fixed = match at {
+            0 => ["subscriptions", "tenants"]
+                .into_iter()
+                .find(|word| segment.eq_ignore_ascii_case(word)),
+            2 if segment.eq_ignore_ascii_case("resourceGroups") => Some("resourceGroups"),
+            2 | 4 if segment.eq_ignore_ascii_case("providers") => Some("providers"),
+            _ => None,
+        };
+        path.push('/');
+        path.push_str(fixed.unwrap_or(segment));
+    }
+    path
 }
 
 fn decoded_query(parts: &Parts) -> Vec<(String, String)> {

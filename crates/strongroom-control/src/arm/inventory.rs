@@ -105,6 +105,15 @@ pub(crate) struct Selection<'a> {
     pub(crate) after: Option<&'a str>,
 }
 
+/// A row as it is stored.
+pub(crate) struct Brief<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) group: &'a str,
+    pub(crate) location: &'a str,
+    pub(crate) json: &'a str,
+}
+
 /// The database: one connection that writes, one that reads.
 pub(crate) struct Inventory {
     writer: Mutex<Connection>,
@@ -258,6 +267,33 @@ impl<'a> Rows<'a> {
             Ok(())
         })?;
         found.into_iter().map(TextRow::resource).collect()
+    }
+
+    /// Shows `see` every selected row without taking its document apart, until it says no.
+    pub(crate) fn brief(
+        &self,
+        selection: &Selection<'_>,
+        mut see: impl FnMut(&Brief<'_>) -> bool,
+    ) -> Outcome<()> {
+        let (condition, values) = condition(selection);
+        let sql =
+            format!("SELECT shown, type, grp, location, json FROM resource WHERE {condition} ORDER BY id");
+        let mut statement = self.0.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(values))?;
+        while let Some(row) = rows.next()? {
+            let text = |at: usize| row.get_ref(at)?.as_str().map_err(rusqlite::Error::from);
+            let brief = Brief {
+                id: text(0)?,
+                kind: text(1)?,
+                group: text(2)?,
+                location: text(3)?,
+                json: text(4)?,
+            };
+            if !see(&brief) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Shows `see` at most `most` of the selected rows.

@@ -14,6 +14,7 @@ mod event;
 mod fault;
 mod filter;
 mod frame;
+mod graph;
 mod groups;
 mod insights;
 mod inventory;
@@ -25,6 +26,7 @@ mod providers;
 mod route;
 mod state;
 mod subscriptions;
+pub mod syntax;
 mod tags;
 mod time;
 mod visible;
@@ -119,6 +121,7 @@ impl Arm {
             providers::routes(),
             operations::routes(),
             insights::routes(),
+            graph::routes(),
             state::routes(),
         ];
         let arm = Self {

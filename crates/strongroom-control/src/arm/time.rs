@@ -26,6 +26,11 @@ pub(crate) fn normal(text: &str) -> Option<String> {
     TimeZone::UTC.to_timestamp(civil).ok().map(fixed)
 }
 
+/// A time as text, in milliseconds since the Unix epoch.
+pub(crate) fn milliseconds(text: &str) -> Option<i64> {
+    Some(text.parse::<Timestamp>().ok()?.as_millisecond())
+}
+
 fn fixed(time: Timestamp) -> String {
     let fraction = time.subsec_nanosecond().unsigned_abs() / 100;
     format!("{}.{fraction:07}Z", time.strftime("%Y-%m-%dT%H:%M:%S"))

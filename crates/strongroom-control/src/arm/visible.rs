@@ -5,14 +5,17 @@ use std::collections::HashMap;
 use strongroom_azure::ResourceId;
 
 use super::Shared;
-use super::inventory::key;
 use super::place::Place;
 
 /// Remembers what was asked, for one list.
 pub(crate) struct Visible<'a> {
     arm: &'a Shared,
     caller: &'a str,
-    known: HashMap<(String, String), bool>,
+    subscription: ResourceId,
+    /// By action: in the whole subscription.
+    everywhere: HashMap<String, bool>,
+    /// By action and group, in small letters.
+    in_group: HashMap<(String, String), bool>,
 }
 
 impl<'a> Visible<'a> {
@@ -20,7 +23,9 @@ impl<'a> Visible<'a> {
         Self {
             arm,
             caller,
-            known: HashMap::new(),
+            subscription: arm.subscription(),
+            everywhere: HashMap::new(),
+            in_group: HashMap::new(),
         }
     }
 
@@ -29,24 +34,43 @@ impl<'a> Visible<'a> {
         self.may(id, &format!("{kind}/read"))
     }
 
-    /// Whether the caller may do this there.
-    pub(crate) fn may(&mut self, id: &ResourceId, action: &str) -> bool {
-        let subscription = self.arm.subscription();
-        if self.asked(&subscription, action) {
-            return true;
-        }
-        let group = Place::of(id).and_then(|place| place.group);
-        let group = group.and_then(|group| subscription.child(&format!("resourceGroups/{group}")).ok());
-        group.is_some_and(|group| self.asked(&group, action)) || self.arm.may(self.caller, id, action)
+    /// The same for a row whose id was not parsed yet.
+    pub(crate) fn may_read_at(&mut self, id: &str, group: &str, kind: &str) -> bool {
+        let action = format!("{kind}/read");
+        self.everywhere(&action)
+            || self.in_group(group, &action)
+            || id.parse().is_ok_and(|id| self.arm.may(self.caller, &id, &action))
     }
 
-    fn asked(&mut self, scope: &ResourceId, action: &str) -> bool {
-        let question = (key(scope), action.to_ascii_lowercase());
-        if let Some(known) = self.known.get(&question) {
+    /// Whether the caller may do this there.
+    pub(crate) fn may(&mut self, id: &ResourceId, action: &str) -> bool {
+        // A scope above the subscription is not covered by what is granted in it.
+        if self.subscription.contains(id) {
+            let group = Place::of(id).and_then(|place| place.group).unwrap_or_default();
+            if self.everywhere(action) || self.in_group(&group, action) {
+                return true;
+            }
+        }
+        self.arm.may(self.caller, id, action)
+    }
+
+    fn everywhere(&mut self, action: &str) -> bool {
+        if let Some(known) = self.everywhere.get(action) {
             return *known;
         }
-        let granted = self.arm.may(self.caller, scope, action);
-        self.known.insert(question, granted);
+        let granted = self.arm.may(self.caller, &self.subscription, action);
+        self.everywhere.insert(action.to_owned(), granted);
+        granted
+    }
+
+    fn in_group(&mut self, group: &str, action: &str) -> bool {
+        let question = (action.to_owned(), group.to_ascii_lowercase());
+        if let Some(known) = self.in_group.get(&question) {
+            return *known;
+        }
+        let id = self.subscription.child(&format!("resourceGroups/{group}"));
+        let granted = !group.is_empty() && id.is_ok_and(|id| self.arm.may(self.caller, &id, action));
+        self.in_group.insert(question, granted);
         granted
     }
 }

@@ -7,5 +7,7 @@
 
 mod activity;
 mod frame;
+mod graph;
+mod many;
 mod resources;
 mod rig;

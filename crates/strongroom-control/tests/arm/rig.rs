@@ -87,7 +87,7 @@ impl Rig {
         Self::at(place).await
     }
 
-    async fn at(place: TempDir) -> Self {
+    pub(crate) async fn at(place: TempDir) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(TickingClock::default());
         let control = Control::open(&place.path().join("control"), Arc::clone(&clock)).unwrap();
         let (owner, secret) = control.ensure_administrator(None).unwrap();
