@@ -8,6 +8,7 @@
 
 mod accounts;
 mod actor;
+mod bodies;
 mod control;
 mod directory;
 mod documents;
@@ -27,6 +28,7 @@ pub use accounts::{
     Account, Anchor, Crud, Deployment, Encryption, KeySlot, NewAccount, OpenAiRights, RevocationPolicy,
 };
 pub use actor::Actor;
+pub use bodies::{AssignmentBody, RoleBody};
 pub use control::Control;
 pub use directory::{
     ClientSecret, Credentials, NewIdentity, NewSecret, NoPrincipalType, Principal, PrincipalDetail,

@@ -1,6 +1,8 @@
 //! The administrator's routes, `/strongroom/...` on `https://localhost`: what the commands use beside the
 //! vault's own protocol. Every one demands a token of a principal with the matching data action.
 
+mod control;
+
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -18,6 +20,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use strongroom_control::{Actor, Control};
 use strongroom_seal::{AccountId, Clock};
 use strongroom_store::{
     Action, Binding, JobKind, JobState, JobStatus, KeyDenied, Permit, PermitAuthority, Store, StoreError,
@@ -34,6 +37,7 @@ use crate::status;
 /// What the routes work with.
 #[derive(Clone)]
 pub(crate) struct Admin {
+    pub(crate) control: Control,
     pub(crate) store: Store,
     pub(crate) permits: PermitAuthority,
     pub(crate) account: AccountId,
@@ -48,6 +52,9 @@ pub(crate) struct Admin {
 pub(crate) trait Guard: Send + Sync + 'static {
     /// The caller's name for journals, if the token is good and the caller may.
     fn admit(&self, token: &str, right: Right) -> Result<String, Denied>;
+
+    /// The control plane on behalf of whoever holds the token, if it is good. What they may do there, it says itself.
+    fn actor(&self, token: &str) -> Result<Actor, Denied>;
 }
 
 /// What an administrator's route demands.
@@ -62,6 +69,8 @@ pub(crate) enum Right {
 /// Why a token is not enough.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Denied {
+    /// There is none.
+    NoToken,
     /// It is no token of ours, or its time is over.
     Unknown,
     /// Its holder may not do this.
@@ -82,8 +91,9 @@ pub(crate) fn router(admin: Admin) -> Router {
     export
         .route_layer(demand(Right::Export))
         .merge(other.route_layer(demand(Right::Administer)))
+        .with_state(admin.clone())
+        .merge(control::router(&admin))
         .layer(DefaultBodyLimit::max(limits::ADMIN_BODY))
-        .with_state(admin)
 }
 
 /// Who asks, for permits.
@@ -91,29 +101,39 @@ pub(crate) fn router(admin: Admin) -> Router {
 struct Asking(Arc<str>);
 
 async fn demand(admin: Admin, right: Right, mut request: Request, next: Next) -> Response {
-    let Some(token) = bearer(request.headers()) else {
-        return refusal(
-            StatusCode::UNAUTHORIZED,
-            "token_required",
-            "an administrator's bearer token is required",
-        );
-    };
-    match admin.guard.admit(token, right) {
+    let token = bearer(request.headers()).ok_or(Denied::NoToken);
+    match token.and_then(|token| admin.guard.admit(token, right)) {
         Ok(name) => {
             request.extensions_mut().insert(Asking(name.into()));
             next.run(request).await
         }
-        Err(Denied::Unknown) => refusal(
+        Err(refused) => denied(refused),
+    }
+}
+
+fn identify(admin: &Admin, headers: &HeaderMap) -> Result<Actor, Denied> {
+    admin.guard.actor(bearer(headers).ok_or(Denied::NoToken)?)
+}
+
+fn denied(denied: Denied) -> Response {
+    let (status, code, message) = match denied {
+        Denied::NoToken => (
+            StatusCode::UNAUTHORIZED,
+            "token_required",
+            "an administrator's bearer token is required",
+        ),
+        Denied::Unknown => (
             StatusCode::UNAUTHORIZED,
             "token_invalid",
             "the token is not valid here, or no longer",
         ),
-        Err(Denied::Forbidden) => refusal(
+        Denied::Forbidden => (
             StatusCode::FORBIDDEN,
             "not_permitted",
             "the caller has no right to do this",
         ),
-    }
+    };
+    refusal(status, code, message)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

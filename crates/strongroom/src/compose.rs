@@ -8,7 +8,7 @@ use std::time::Duration;
 use strongroom_azure::ResourceId;
 use strongroom_azure::token::{TokenError, Verifier};
 use strongroom_control::{
-    Account, ActionKind, AnchorFault, Control, OpenAiRights, RevocationPolicy, TokenIssuer,
+    Account, ActionKind, Actor, AnchorFault, Control, OpenAiRights, RevocationPolicy, TokenIssuer,
 };
 use strongroom_models::Engine;
 use strongroom_seal::{AccountId, BoxFuture, Clock, KeyName, KeyWrap};
@@ -329,6 +329,15 @@ impl Authenticate for Callers {
 impl Guard for Callers {
     fn admit(&self, token: &str, right: Right) -> Result<String, Denied> {
         self.administrator(token, right)
+    }
+
+    fn actor(&self, token: &str) -> Result<Actor, Denied> {
+        let claims = self
+            .verifier
+            .verify(token, &ADMIN_AUDIENCES, self.issuer.now())
+            .map_err(|_| Denied::Unknown)?;
+        let caller = claims.oid.parse().map_err(|_| Denied::Unknown)?;
+        Ok(self.control.actor(caller))
     }
 }
 

@@ -399,6 +399,7 @@ impl Assembly {
         };
         let gauges = KeyGauges::register(&mut registry, store.key_state(account.id), Arc::clone(clock));
         let admin = Admin {
+            control: control.clone(),
             store: store.clone(),
             permits: permits.clone(),
             account: account.id,

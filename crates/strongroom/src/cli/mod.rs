@@ -1,9 +1,12 @@
 //! The command line.
 
+mod account;
 mod client;
 mod exit;
 mod export;
 mod key;
+mod principal;
+mod role;
 mod rotation;
 mod shell;
 mod status;
@@ -37,6 +40,18 @@ enum Command {
     /// The customer key: list its versions, turn it off and on, rotate it.
     #[command(after_help = EXIT_CODES)]
     Key(KeyArgs),
+    /// Who may do what: role assignments and role definitions.
+    #[command(after_help = EXIT_CODES)]
+    Role(role::RoleArgs),
+    /// Who there is: applications, users, groups and user-assigned identities.
+    #[command(after_help = EXIT_CODES)]
+    Principal(principal::PrincipalArgs),
+    /// Who is in a group.
+    #[command(after_help = EXIT_CODES)]
+    Group(principal::GroupArgs),
+    /// The AI service's account: its two keys, its identities, and whether keys count at all.
+    #[command(after_help = EXIT_CODES)]
+    Account(account::AccountArgs),
     /// Account, customer key, lease, and what is sealed under which key version.
     #[command(after_help = EXIT_CODES)]
     Status(InstanceArgs),
@@ -187,6 +202,10 @@ impl Cli {
         match self.command {
             Command::Up(args) => up::run(&args),
             Command::Key(args) => key::run(&args.action),
+            Command::Role(args) => role::run(&args),
+            Command::Principal(args) => principal::run(&args),
+            Command::Group(args) => principal::run_group(&args),
+            Command::Account(args) => account::run(&args),
             Command::Status(args) => status::run(&args),
             Command::Verify(args) => verify::run(&args),
             Command::Export(args) => export::run(&args),
