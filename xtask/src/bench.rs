@@ -15,6 +15,7 @@ use crate::run::{self, Outcome};
 const BENCHES: &[(&str, &str, &str)] = &[
     ("strongroom-seal", "throughput", "Sealing and opening"),
     ("strongroom-store", "records", "Records, rotation and rekey"),
+    ("strongroom-control", "decisions", "Deciding who may do what"),
     ("strongroom-testkit", "system", "The whole system"),
 ];
 

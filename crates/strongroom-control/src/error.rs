@@ -149,6 +149,12 @@ pub enum ControlError {
         /// What is wrong.
         reason: String,
     },
+    /// What was asked for is not understood or not supported.
+    #[error("{reason}")]
+    InvalidRequest {
+        /// What is wrong.
+        reason: String,
+    },
     /// More than one goes by this name; use an id.
     #[error("{count} principals are called '{name}': use an object id")]
     Ambiguous {
@@ -245,6 +251,7 @@ impl ControlError {
             Self::RoleBuiltIn(_) | Self::InvalidRole { .. } => (BAD, "InvalidRoleDefinition"),
             Self::InvalidScope { .. } => (BAD, "InvalidScope"),
             Self::InvalidPrincipal { .. } | Self::Ambiguous { .. } => (BAD, "Request_BadRequest"),
+            Self::InvalidRequest { .. } => (BAD, "InvalidRequestContent"),
             Self::LocalAuthDisabled | Self::KeyName(_) => (BAD, "BadRequest"),
             Self::BadName { .. } => (BAD, "InvalidResourceName"),
             Self::NotFound { .. } => (ErrorStatus::NOT_FOUND, "ResourceNotFound"),

@@ -9,6 +9,7 @@
 mod accounts;
 mod actor;
 mod arm;
+mod bodies;
 mod control;
 mod directory;
 mod documents;
@@ -29,6 +30,7 @@ pub use accounts::{
 };
 pub use actor::Actor;
 pub use arm::{Arm, ArmError, ArmParts, syntax};
+pub use bodies::{AssignmentBody, RoleBody};
 pub use control::Control;
 pub use directory::{
     ClientCertificate, ClientSecret, Credentials, ExternalKeys, Federation, NewCertificate, NewFederation,

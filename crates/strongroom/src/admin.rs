@@ -1,6 +1,7 @@
 //! The administrator's routes, `/strongroom/...` on `https://localhost`: what the commands use beside the
 //! vault's own protocol. Every one demands a token of a principal with the matching data action.
 
+mod control;
 mod tokens;
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use strongroom_azure::token::bearer;
-use strongroom_control::{Actor, TokenIssuer};
+use strongroom_control::{Actor, Control, TokenIssuer};
 use strongroom_seal::{AccountId, BoxFuture, Clock};
 use strongroom_store::{
     Action, Binding, JobKind, JobState, JobStatus, KeyDenied, Permit, PermitAuthority, Store, StoreError,
@@ -38,6 +39,7 @@ use crate::status;
 /// What the routes work with.
 #[derive(Clone)]
 pub(crate) struct Admin {
+    pub(crate) control: Control,
     pub(crate) issuer: TokenIssuer,
     /// Base of what is served on plain loopback.
     pub(crate) loopback: Arc<str>,
@@ -95,6 +97,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route_layer(demand(Right::Export))
         .merge(other.route_layer(demand(Right::Administer)))
         .with_state(admin.clone())
+        .merge(control::router(&admin))
         .merge(tokens::router(&admin))
         .layer(DefaultBodyLimit::max(limits::ADMIN_BODY))
 }

@@ -57,8 +57,8 @@ pub(crate) const CHECKPOINT: Duration = Duration::from_secs(60);
 
 /// What a command waits for an answer of the running instance.
 pub(crate) const COMMAND_ANSWER: Duration = Duration::from_secs(60);
-/// The longest answer a command reads into memory.
-pub(crate) const COMMAND_ANSWER_BYTES: usize = 4 << 20;
+/// The longest answer a command reads into memory: a list of as many principals as there may be.
+pub(crate) const COMMAND_ANSWER_BYTES: usize = 64 << 20;
 
 /// The shortest and the longest `--revocation-bound`.
 pub(crate) const REVOCATION_BOUND: std::ops::RangeInclusive<Duration> =

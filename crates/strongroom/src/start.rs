@@ -432,6 +432,7 @@ impl Assembly {
         };
         let gauges = KeyGauges::register(&mut registry, store.key_state(account.id), Arc::clone(clock));
         let admin = Admin {
+            control: control.clone(),
             issuer: issuer.clone(),
             loopback: format!("http://127.0.0.1:{}", self.server.ports().http).into(),
             store: store.clone(),

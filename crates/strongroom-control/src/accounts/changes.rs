@@ -16,6 +16,7 @@ use crate::error::{AnchorFault, ControlError};
 use crate::limits::ACCOUNT_IDENTITIES;
 use crate::names;
 use crate::roles::{ActionKind, Effective};
+use crate::scopes;
 use crate::state::State;
 
 const OPENAI: &str = "Microsoft.CognitiveServices/accounts/OpenAI";
@@ -241,28 +242,32 @@ impl Actor {
         })
     }
 
-    /// Lets an account use a user-assigned identity.
-    pub fn add_account_identity(&self, name: &str, identity: Uuid) -> Result<Arc<Account>, ControlError> {
+    /// Lets an account use a user-assigned identity, named by its object id, client id or resource id.
+    pub fn add_account_identity(&self, name: &str, identity: &str) -> Result<Arc<Account>, ControlError> {
         let state = self.control.state();
-        let known = state.directory.get(identity).map(|known| &known.detail);
-        let Some(PrincipalDetail::UserAssigned { resource, .. }) = known else {
-            return Err(ControlError::NotFound {
-                what: "user-assigned identity",
-                name: identity.to_string(),
-            });
-        };
-        self.authorize_in(&state, ASSIGN_IDENTITY, &read(resource)?)?;
+        let known = user_assigned(&state, identity);
+        let resource = known.as_ref().and_then(|known| known.resource());
+        let resource = resource.ok_or_else(|| ControlError::NotFound {
+            what: "user-assigned identity",
+            name: identity.to_owned(),
+        })?;
+        self.authorize_in(&state, ASSIGN_IDENTITY, &scopes::parse(resource)?)?;
         self.update_account(name, |account| {
             if account.user_assigned.len() >= ACCOUNT_IDENTITIES {
                 return Err(ControlError::TooMany { what: "identities" });
             }
-            account.user_assigned.insert(resource.clone());
+            account.user_assigned.insert(resource.to_owned());
             Ok(())
         })
     }
 
-    /// Takes a user-assigned identity off an account, by the identity's resource id.
-    pub fn remove_account_identity(&self, name: &str, resource: &str) -> Result<Arc<Account>, ControlError> {
+    /// Takes a user-assigned identity off an account. One that was deleted is named by its resource id.
+    pub fn remove_account_identity(&self, name: &str, identity: &str) -> Result<Arc<Account>, ControlError> {
+        let known = user_assigned(&self.control.state(), identity);
+        let resource = known
+            .as_ref()
+            .and_then(|known| known.resource())
+            .unwrap_or(identity);
         self.update_account(name, |account| {
             account
                 .user_assigned
@@ -313,12 +318,20 @@ fn find(state: &State, name: &str) -> Result<Arc<Account>, ControlError> {
 }
 
 fn scope(account: &Account) -> Result<ResourceId, ControlError> {
-    read(&account.resource_id())
+    scopes::parse(&account.resource_id())
 }
 
-fn read(id: &str) -> Result<ResourceId, ControlError> {
-    id.parse().map_err(|_| ControlError::InvalidScope {
-        scope: id.to_owned(),
-        reason: "it is no resource id",
-    })
+fn user_assigned(state: &State, text: &str) -> Option<Arc<Principal>> {
+    let explicit = |known: &&Arc<Principal>| matches!(known.detail, PrincipalDetail::UserAssigned { .. });
+    let found = match text.parse::<Uuid>() {
+        Ok(id) => state.directory.get(id).or_else(|| state.directory.by_client(id)),
+        Err(_) => {
+            let here = |known: &&Arc<Principal>| {
+                let resource = known.resource();
+                resource.is_some_and(|resource| resource.eq_ignore_ascii_case(text))
+            };
+            state.directory.all().find(here)
+        }
+    };
+    found.filter(explicit).cloned()
 }

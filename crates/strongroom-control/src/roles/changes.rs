@@ -168,6 +168,9 @@ impl Actor {
         let mut change = self.control.change();
         let state = change.state();
         let mut role = RoleDefinition::custom(id, new, self.control.now())?;
+        if role.is_built_in() {
+            return Err(ControlError::RoleBuiltIn(role.name));
+        }
         for scope in &role.assignable_scopes {
             let scope = scopes::parse(scope)?;
             scopes::check(state, &scope)?;
@@ -206,11 +209,11 @@ impl Actor {
             self.authorize_in(state, DELETE_ROLE, scope)?;
             return Ok(None);
         };
-        for scope in role.scopes() {
-            self.authorize_in(state, DELETE_ROLE, &scope)?;
-        }
         if role.is_built_in() {
             return Err(ControlError::RoleBuiltIn(role.name.clone()));
+        }
+        for scope in role.scopes() {
+            self.authorize_in(state, DELETE_ROLE, &scope)?;
         }
         unused(state, &role, |_| true)?;
         change.remove_role(id);
@@ -245,6 +248,22 @@ impl Actor {
         Ok(all)
     }
 
+    /// The role that goes by this: a GUID, an id in Resource Manager, or a name.
+    pub fn find_role(&self, scope: &ResourceId, text: &str) -> Result<Arc<RoleDefinition>, ControlError> {
+        let last = text.rsplit('/').next().unwrap_or(text);
+        if let Ok(id) = last.parse() {
+            return self.role(scope, id);
+        }
+        let state = self.control.state();
+        self.authorize_in(&state, READ_ROLES, scope)?;
+        let mut all = state.roles.definitions();
+        let named = all.find(|role| same_name(&role.name, text)).cloned();
+        named.ok_or_else(|| ControlError::NotFound {
+            what: "role",
+            name: text.to_owned(),
+        })
+    }
+
     /// One role, by its GUID.
     pub fn role(&self, scope: &ResourceId, id: Uuid) -> Result<Arc<RoleDefinition>, ControlError> {
         let state = self.control.state();
@@ -263,9 +282,6 @@ impl Actor {
         old: &RoleDefinition,
         new: &RoleDefinition,
     ) -> Result<(), ControlError> {
-        if old.is_built_in() {
-            return Err(ControlError::RoleBuiltIn(old.name.clone()));
-        }
         for scope in old.scopes() {
             self.authorize_in(state, WRITE_ROLE, &scope)?;
         }
@@ -299,13 +315,7 @@ fn assign(
             tenant: state.tenant.id,
         })?;
     let principal_type = principal.principal_type();
-    if let Some(said) = new.principal_type.filter(|said| *said != principal_type) {
-        return Err(ControlError::PrincipalTypeDiffers {
-            id: new.principal,
-            found: principal_type,
-            said,
-        });
-    }
+    check_type(&new, principal_type)?;
     if let Some(known) = state.roles.same(new.principal, new.role, &new.scope) {
         return Err(ControlError::AssignmentExists { existing: known.id });
     }
@@ -314,7 +324,7 @@ fn assign(
         .as_ref()
         .is_some_and(|text| text.chars().count() > DESCRIPTION)
     {
-        return Err(ControlError::InvalidPrincipal {
+        return Err(ControlError::InvalidRequest {
             reason: format!("a description has at most {DESCRIPTION} characters"),
         });
     }
@@ -339,10 +349,23 @@ fn same_again(known: &Arc<Assignment>, new: &NewAssignment) -> Result<Arc<Assign
         && known.role == new.role
         && known.at().is_some_and(|scope| scope == new.scope)
         && known.description == new.description;
-    if same {
-        return Ok(Arc::clone(known));
+    if !same {
+        return Err(ControlError::AssignmentFixed);
     }
-    Err(ControlError::AssignmentFixed)
+    check_type(new, known.principal_type)?;
+    Ok(Arc::clone(known))
+}
+
+/// Fails if the caller takes the principal for something else than it is.
+fn check_type(new: &NewAssignment, found: PrincipalType) -> Result<(), ControlError> {
+    match new.principal_type {
+        Some(said) if said != found => Err(ControlError::PrincipalTypeDiffers {
+            id: new.principal,
+            found,
+            said,
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn at(state: &State, scope: &ResourceId, id: Uuid) -> Option<Arc<Assignment>> {

@@ -58,7 +58,7 @@ pub struct Permission {
 
 /// A permission as text, in the order `actions`, `notActions`, `dataActions`, `notDataActions`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct PermissionText {
     /// What Resource Manager lets the holder do.
     #[serde(default)]

@@ -102,13 +102,15 @@ impl Roles {
         let Some(old) = self.assignments.remove(&id) else {
             return;
         };
-        let Some(scopes) = self.granted.get_mut(&old.principal) else {
+        let (Some(scope), Some(scopes)) = (folded(&old), self.granted.get_mut(&old.principal)) else {
             return;
         };
-        scopes.retain(|_, grants| {
+        if let Some(grants) = scopes.get_mut(&scope) {
             grants.retain(|grant| grant.assignment != id);
-            !grants.is_empty()
-        });
+            if grants.is_empty() {
+                scopes.remove(&scope);
+            }
+        }
         if scopes.is_empty() {
             self.granted.remove(&old.principal);
         }
@@ -177,3 +179,6 @@ fn folded(assignment: &Assignment) -> Option<Box<str>> {
     let scope = assignment.at()?;
     Some(scope.as_str().to_ascii_lowercase().into())
 }
+
+#[cfg(test)]
+mod tests;

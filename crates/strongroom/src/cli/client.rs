@@ -87,6 +87,27 @@ impl Instance {
             .block_on(async { read_json(self.admin_response(method, path, body).await?).await })
     }
 
+    /// As [`Self::admin`], with a query.
+    pub(super) fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Value, CliError> {
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(query)
+            .finish();
+        self.admin(method, &format!("{path}?{query}"), body)
+    }
+
+    /// The resource group of this instance: where roles are looked at and assigned unless something else is named.
+    pub(super) fn group_scope(&self) -> Result<String, CliError> {
+        let subscription = self.variable("AZURE_SUBSCRIPTION_ID")?;
+        let group = self.variable("STRONGROOM_RESOURCE_GROUP")?;
+        Ok(format!("/subscriptions/{subscription}/resourceGroups/{group}"))
+    }
+
     /// A request to the administrator's routes whose answer is handed over piece by piece.
     pub(super) fn admin_stream(
         &self,
@@ -158,7 +179,7 @@ impl Instance {
         Err(denied(status, &read_json(response).await.unwrap_or_default()))
     }
 
-    fn variable(&self, name: &'static str) -> Result<&str, CliError> {
+    pub(super) fn variable(&self, name: &'static str) -> Result<&str, CliError> {
         let value = self.environment.get(name);
         value.ok_or(Failure::Protocol("the env file lacks a variable; start the instance again").into())
     }

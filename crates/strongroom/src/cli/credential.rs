@@ -15,14 +15,8 @@ use crate::folder::FolderError;
 
 const DAY_SECONDS: u64 = 24 * 3600;
 
-#[derive(Args, Debug)]
-pub(super) struct PrincipalArgs {
-    #[command(subcommand)]
-    action: PrincipalAction,
-}
-
 #[derive(Debug, Subcommand)]
-enum PrincipalAction {
+pub(super) enum ProofAction {
     /// What a principal proves itself with: secrets, certificates, external issuers.
     Credential(CredentialArgs),
     /// Make an application of another tenant known, so that roles can be assigned to it.
@@ -130,7 +124,7 @@ struct DeleteArgs {
 }
 
 #[derive(Args, Debug)]
-struct GuestArgs {
+pub(super) struct GuestArgs {
     #[command(flatten)]
     instance: InstanceArgs,
     /// The name, for people.
@@ -148,7 +142,7 @@ struct GuestArgs {
 }
 
 #[derive(Args, Debug)]
-struct HostArgs {
+pub(super) struct HostArgs {
     #[command(flatten)]
     instance: InstanceArgs,
     /// The object id of the host's own identity.
@@ -159,11 +153,11 @@ struct HostArgs {
     user_assigned: Vec<Uuid>,
 }
 
-pub(super) fn run(args: &PrincipalArgs) -> Result<(), CliError> {
-    match &args.action {
-        PrincipalAction::Credential(args) => credential(&args.action),
-        PrincipalAction::Guest(args) => guest(args),
-        PrincipalAction::Host(args) => host(args),
+pub(super) fn run(action: &ProofAction) -> Result<(), CliError> {
+    match action {
+        ProofAction::Credential(args) => credential(&args.action),
+        ProofAction::Guest(args) => guest(args),
+        ProofAction::Host(args) => host(args),
     }
 }
 

@@ -1,10 +1,13 @@
 //! The command line.
 
+mod account;
 mod client;
 mod credential;
 mod exit;
 mod export;
 mod key;
+mod principal;
+mod role;
 mod rotation;
 mod shell;
 mod status;
@@ -39,9 +42,18 @@ enum Command {
     /// The customer key: list its versions, turn it off and on, rotate it.
     #[command(after_help = EXIT_CODES)]
     Key(KeyArgs),
-    /// Who there is, and how they prove who they are.
+    /// Who may do what: role assignments and role definitions.
     #[command(after_help = EXIT_CODES)]
-    Principal(credential::PrincipalArgs),
+    Role(role::RoleArgs),
+    /// Who there is: applications, users, groups and user-assigned identities.
+    #[command(after_help = EXIT_CODES)]
+    Principal(principal::PrincipalArgs),
+    /// Who is in a group.
+    #[command(after_help = EXIT_CODES)]
+    Group(principal::GroupArgs),
+    /// The AI service's account: its two keys, its identities, and whether keys count at all.
+    #[command(after_help = EXIT_CODES)]
+    Account(account::AccountArgs),
     /// The keys that sign tokens: list them, let the next one sign.
     #[command(after_help = EXIT_CODES)]
     TokenKey(token_key::TokenKeyArgs),
@@ -213,7 +225,10 @@ impl Cli {
         match self.command {
             Command::Up(args) => up::run(&args),
             Command::Key(args) => key::run(&args.action),
-            Command::Principal(args) => credential::run(&args),
+            Command::Role(args) => role::run(&args),
+            Command::Principal(args) => principal::run(&args),
+            Command::Group(args) => principal::run_group(&args),
+            Command::Account(args) => account::run(&args),
             Command::TokenKey(args) => token_key::run(&args),
             Command::Status(args) => status::run(&args),
             Command::Verify(args) => verify::run(&args),

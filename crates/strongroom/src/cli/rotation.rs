@@ -1,7 +1,6 @@
 //! `strongroom rekey` and `strongroom jobs`.
 
 use reqwest::Method;
-use serde_json::Value;
 
 use super::client::Instance;
 use super::table::{self, Table};
@@ -15,7 +14,7 @@ pub(super) fn rekey(args: &InstanceArgs) -> Result<(), CliError> {
     }
     table::line(&format!(
         "job {} has begun; `strongroom jobs` shows how far it is",
-        text(&job, "id")
+        table::text(&job, "id")
     ))
 }
 
@@ -30,15 +29,7 @@ pub(super) fn jobs(args: &InstanceArgs) -> Result<(), CliError> {
         .ok_or(Failure::Protocol("a list of jobs that is no list"))?;
     let mut table = Table::new(&["Job", "Kind", "State", "Done", "Total"]);
     for job in list {
-        table.row(["id", "kind", "state", "done", "total"].map(|name| text(job, name)));
+        table.row(["id", "kind", "state", "done", "total"].map(|name| table::text(job, name)));
     }
     table.print()
-}
-
-fn text(value: &Value, name: &str) -> String {
-    match value.get(name) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Null) | None => "-".to_owned(),
-        Some(other) => other.to_string(),
-    }
 }

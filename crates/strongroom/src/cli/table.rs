@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{CliError, Failure};
 
@@ -63,6 +64,21 @@ pub(super) fn json(value: &impl Serialize) -> Result<(), CliError> {
     let text =
         serde_json::to_string_pretty(value).map_err(|_| Failure::Protocol("it cannot be written as JSON"))?;
     line(&text)
+}
+
+/// A property as people read it; `-` where there is none.
+pub(super) fn text(value: &Value, name: &str) -> String {
+    match value.get(name) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Null) | None => "-".to_owned(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// The items of a list in Azure's shape.
+pub(super) fn items(list: &Value) -> Result<&[Value], CliError> {
+    let items = list.get("value").and_then(Value::as_array);
+    Ok(items.ok_or(Failure::Protocol("a list without `value`"))?)
 }
 
 /// A time in Unix seconds as people read it.

@@ -1,0 +1,487 @@
+//! The administrator's routes to roles, principals and accounts. Thin: what may be done and what it does is the control
+//! plane's; here is only which route means what.
+
+use axum::body::to_bytes;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::header;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, patch, post, put};
+use axum::{Extension, Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use strongroom_azure::{ErrorStatus, Problem, ResourceId};
+use strongroom_control::{
+    Actor, AssignmentBody, AssignmentFilter, Control, ControlError, KeySlot, NewIdentity, NewSecret,
+    PrincipalFilter, PrincipalKind, RoleBody, RoleFilter,
+};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::{Admin, denied, identify};
+use crate::limits;
+
+pub(super) fn router(admin: &Admin) -> Router {
+    let guarded = admin.clone();
+    let demand = middleware::from_fn(move |mut request: Request, next: Next| {
+        let guarded = guarded.clone();
+        async move {
+            match identify(&guarded, request.headers()).await {
+                Ok(actor) => {
+                    request.extensions_mut().insert(actor);
+                    in_shape(next.run(request).await).await
+                }
+                Err(refused) => denied(refused),
+            }
+        }
+    });
+    Router::new()
+        .route("/strongroom/role-assignments", get(assignments))
+        .route("/strongroom/role-assignments/{id}", put(assign).delete(unassign))
+        .route("/strongroom/role-definitions", get(roles))
+        .route(
+            "/strongroom/role-definitions/{id}",
+            get(role).put(put_role).delete(delete_role),
+        )
+        .route("/strongroom/principals", get(principals).post(create_principal))
+        .route(
+            "/strongroom/principals/{id}",
+            get(principal).delete(delete_principal),
+        )
+        .route("/strongroom/principals/{id}/secrets", post(add_secret))
+        .route(
+            "/strongroom/principals/{id}/secrets/{secret}",
+            delete(remove_secret),
+        )
+        .route("/strongroom/groups/{group}/members", get(members))
+        .route(
+            "/strongroom/groups/{group}/members/{member}",
+            put(add_member).delete(remove_member),
+        )
+        .route("/strongroom/accounts/{account}", patch(update_account))
+        .route("/strongroom/accounts/{account}/list-keys", post(list_keys))
+        .route(
+            "/strongroom/accounts/{account}/regenerate-key",
+            post(regenerate_key),
+        )
+        .route(
+            "/strongroom/accounts/{account}/identities",
+            put(add_identity).delete(remove_identity),
+        )
+        .route_layer(demand)
+        .with_state(admin.control.clone())
+}
+
+/// What a request that does not fit its route is told, in the one shape of errors.
+async fn in_shape(response: Response) -> Response {
+    let plain = |kind: &header::HeaderValue| kind.as_bytes().starts_with(b"text/plain");
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let status = ErrorStatus::new(response.status()).filter(|_| kind.is_some_and(plain));
+    let Some(status) = status else { return response };
+    let text = to_bytes(response.into_body(), limits::ADMIN_BODY)
+        .await
+        .unwrap_or_default();
+    let reason = String::from_utf8_lossy(&text).into_owned();
+    Problem::new(status, "InvalidRequestContent", reason).into_response()
+}
+
+/// The control plane's refusal, in Azure's words.
+struct Refused(ControlError);
+
+impl From<ControlError> for Refused {
+    fn from(error: ControlError) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let problem = self.0.problem();
+        if problem.status().code().is_server_error() {
+            tracing::error!(error = %self.0, "an administrator's request failed");
+        }
+        problem.into_response()
+    }
+}
+
+type Asker = Extension<Actor>;
+type Plane = State<Control>;
+type Answer = Result<Json<Value>, Refused>;
+
+/// Changes wait for a disk, so they are made where waiting holds up nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ControlError> + Send + 'static,
+) -> Result<T, Refused> {
+    let broken = |_| {
+        Refused(ControlError::InvalidRequest {
+            reason: "the request was interrupted; ask again".to_owned(),
+        })
+    };
+    Ok(tokio::task::spawn_blocking(work).await.map_err(broken)??)
+}
+
+fn list(items: impl Iterator<Item = Value>) -> Json<Value> {
+    Json(json!({"value": items.collect::<Vec<_>>()}))
+}
+
+fn scope(text: &str) -> Result<ResourceId, ControlError> {
+    text.parse().map_err(|_| ControlError::InvalidScope {
+        scope: text.to_owned(),
+        reason: "it is no resource id",
+    })
+}
+
+#[derive(Deserialize)]
+struct Scoped {
+    scope: String,
+}
+
+#[derive(Deserialize)]
+struct AssignmentsAsked {
+    scope: String,
+    #[serde(default)]
+    at_scope: bool,
+    principal: Option<Uuid>,
+    assigned_to: Option<Uuid>,
+}
+
+async fn assignments(
+    State(control): Plane,
+    Extension(actor): Asker,
+    Query(asked): Query<AssignmentsAsked>,
+) -> Answer {
+    let filter = AssignmentFilter {
+        at_scope: asked.at_scope,
+        principal: asked.principal,
+        assigned_to: asked.assigned_to,
+    };
+    let found = actor.assignments(&scope(&asked.scope)?, filter)?;
+    Ok(list(found.iter().map(|known| control.assignment_shape(known))))
+}
+
+async fn assign(
+    State(control): Plane,
+    Extension(actor): Asker,
+    Path(id): Path<Uuid>,
+    Query(asked): Query<Scoped>,
+    Json(body): Json<AssignmentBody>,
+) -> Answer {
+    let new = body.read(id, scope(&asked.scope)?)?;
+    let made = blocking(move || actor.assign(new)).await?;
+    Ok(Json(control.assignment_shape(&made)))
+}
+
+async fn unassign(
+    State(control): Plane,
+    Extension(actor): Asker,
+    Path(id): Path<Uuid>,
+    Query(asked): Query<Scoped>,
+) -> Answer {
+    let at = scope(&asked.scope)?;
+    let gone = blocking(move || actor.unassign(&at, id)).await?;
+    Ok(Json(
+        gone.map_or(Value::Null, |gone| control.assignment_shape(&gone)),
+    ))
+}
+
+#[derive(Deserialize)]
+struct RolesAsked {
+    scope: String,
+    name: Option<String>,
+    built_in: Option<bool>,
+}
+
+async fn roles(State(control): Plane, Extension(actor): Asker, Query(asked): Query<RolesAsked>) -> Answer {
+    let filter = RoleFilter {
+        name: asked.name,
+        built_in: asked.built_in,
+        and_below: true,
+    };
+    let found = actor.roles(&scope(&asked.scope)?, &filter)?;
+    Ok(list(found.iter().map(|role| control.role_shape(role))))
+}
+
+async fn role(
+    State(control): Plane,
+    Extension(actor): Asker,
+    Path(text): Path<String>,
+    Query(asked): Query<Scoped>,
+) -> Answer {
+    let role = actor.find_role(&scope(&asked.scope)?, &text)?;
+    Ok(Json(control.role_shape(&role)))
+}
+
+async fn put_role(
+    State(control): Plane,
+    Extension(actor): Asker,
+    Path(id): Path<Uuid>,
+    Json(body): Json<RoleBody>,
+) -> Answer {
+    let new = body.read()?;
+    let role = blocking(move || actor.put_role(id, new)).await?;
+    Ok(Json(control.role_shape(&role)))
+}
+
+async fn delete_role(
+    State(control): Plane,
+    Extension(actor): Asker,
+    Path(id): Path<Uuid>,
+    Query(asked): Query<Scoped>,
+) -> Answer {
+    let at = scope(&asked.scope)?;
+    let gone = blocking(move || actor.delete_role(&at, id)).await?;
+    Ok(Json(gone.map_or(Value::Null, |gone| control.role_shape(&gone))))
+}
+
+/// The kinds of principals, as commands call them.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    App,
+    User,
+    Group,
+    Identity,
+}
+
+impl From<Kind> for PrincipalKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::App => Self::Application,
+            Kind::User => Self::User,
+            Kind::Group => Self::Group,
+            Kind::Identity => Self::ManagedIdentity,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct PrincipalsAsked {
+    kind: Option<Kind>,
+    name: Option<String>,
+}
+
+async fn principals(
+    State(control): Plane,
+    Extension(actor): Asker,
+    Query(asked): Query<PrincipalsAsked>,
+) -> Answer {
+    let filter = PrincipalFilter {
+        kind: asked.kind.map(PrincipalKind::from),
+        name: asked.name,
+        service_principal_name: None,
+    };
+    let found = actor.principals(&filter)?;
+    Ok(list(found.iter().map(|known| control.principal_shape(known))))
+}
+
+async fn principal(State(control): Plane, Extension(actor): Asker, Path(text): Path<String>) -> Answer {
+    Ok(Json(control.principal_shape(&*actor.find_principal(&text)?)))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+enum PrincipalBody {
+    #[serde(rename_all = "camelCase")]
+    App { display_name: String },
+    #[serde(rename_all = "camelCase")]
+    User {
+        display_name: String,
+        user_principal_name: String,
+    },
+    #[serde(rename_all = "camelCase")]
+    Group { display_name: String },
+    #[serde(rename_all = "camelCase")]
+    Identity {
+        name: String,
+        resource_group: String,
+        location: String,
+    },
+}
+
+async fn create_principal(
+    State(control): Plane,
+    Extension(actor): Asker,
+    Json(body): Json<PrincipalBody>,
+) -> Answer {
+    let made = blocking(move || match body {
+        PrincipalBody::App { display_name } => actor.create_application(&display_name),
+        PrincipalBody::User {
+            display_name,
+            user_principal_name,
+        } => actor.create_user(&display_name, &user_principal_name),
+        PrincipalBody::Group { display_name } => actor.create_group(&display_name),
+        PrincipalBody::Identity {
+            name,
+            resource_group,
+            location,
+        } => actor.create_identity(&NewIdentity {
+            name,
+            resource_group,
+            location,
+        }),
+    });
+    Ok(Json(control.principal_shape(&*made.await?)))
+}
+
+async fn delete_principal(State(control): Plane, Extension(actor): Asker, Path(id): Path<Uuid>) -> Answer {
+    let gone = blocking(move || actor.delete_principal(id)).await?;
+    Ok(Json(control.principal_shape(&gone)))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SecretBody {
+    display_name: Option<String>,
+    /// Unix seconds.
+    expires: Option<u64>,
+}
+
+async fn add_secret(
+    Extension(actor): Asker,
+    Path(id): Path<Uuid>,
+    Json(body): Json<SecretBody>,
+) -> Result<Response, Refused> {
+    let new = NewSecret {
+        display_name: body.display_name,
+        expires: body.expires,
+    };
+    let (key, secret) = blocking(move || actor.add_secret(id, new)).await?;
+    Ok(secret_answer(&[
+        ("keyId", &key.to_string()),
+        ("secretText", &secret),
+    ]))
+}
+
+async fn remove_secret(Extension(actor): Asker, Path((id, secret)): Path<(Uuid, Uuid)>) -> Answer {
+    let removed = blocking(move || actor.remove_secret(id, secret)).await?;
+    Ok(Json(json!({"removed": removed})))
+}
+
+async fn members(State(control): Plane, Extension(actor): Asker, Path(group): Path<Uuid>) -> Answer {
+    let members = actor.members(group)?;
+    Ok(list(members.iter().map(|member| control.principal_shape(member))))
+}
+
+async fn add_member(Extension(actor): Asker, Path((group, member)): Path<(Uuid, Uuid)>) -> Answer {
+    blocking(move || actor.add_member(group, member)).await?;
+    Ok(Json(json!({"added": true})))
+}
+
+async fn remove_member(Extension(actor): Asker, Path((group, member)): Path<(Uuid, Uuid)>) -> Answer {
+    let removed = blocking(move || actor.remove_member(group, member)).await?;
+    Ok(Json(json!({"removed": removed})))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AccountBody {
+    properties: AccountProperties,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AccountProperties {
+    disable_local_auth: bool,
+}
+
+async fn update_account(
+    State(control): Plane,
+    Extension(actor): Asker,
+    Path(account): Path<String>,
+    Json(body): Json<AccountBody>,
+) -> Answer {
+    let disable = body.properties.disable_local_auth;
+    let account = blocking(move || actor.set_local_auth(&account, disable)).await?;
+    Ok(Json(control.account_shape(&account)))
+}
+
+async fn list_keys(Extension(actor): Asker, Path(account): Path<String>) -> Result<Response, Refused> {
+    Ok(keys(&actor.list_account_keys(&account)?))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RegenerateBody {
+    key_name: KeyName,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+enum KeyName {
+    #[serde(rename = "Key1", alias = "key1")]
+    One,
+    #[serde(rename = "Key2", alias = "key2")]
+    Two,
+}
+
+async fn regenerate_key(
+    Extension(actor): Asker,
+    Path(account): Path<String>,
+    Json(body): Json<RegenerateBody>,
+) -> Result<Response, Refused> {
+    let slot = match body.key_name {
+        KeyName::One => KeySlot::One,
+        KeyName::Two => KeySlot::Two,
+    };
+    let made = blocking(move || actor.regenerate_account_key(&account, slot)).await?;
+    Ok(keys(&made))
+}
+
+fn keys([one, two]: &[Zeroizing<String>; 2]) -> Response {
+    secret_answer(&[("key1", one), ("key2", two)])
+}
+
+/// A JSON object of texts that need no escaping, in memory that is wiped.
+fn secret_answer(fields: &[(&str, &str)]) -> Response {
+    let room = fields
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 8)
+        .sum::<usize>();
+    let mut text = Zeroizing::new(String::with_capacity(room + 2));
+    for (name, value) in fields {
+        let before = if text.is_empty() { '{' } else { ',' };
+        text.push(before);
+        for part in ["\"", name, "\":\"", value, "\""] {
+            text.push_str(part);
+        }
+    }
+    text.push('}');
+    let body = bytes::Bytes::from_owner(Text(text));
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, body).into_response()
+}
+
+struct Text(Zeroizing<String>);
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+#[derive(Deserialize)]
+struct IdentityAsked {
+    identity: String,
+}
+
+async fn add_identity(
+    State(control): Plane,
+    Extension(actor): Asker,
+    Path(account): Path<String>,
+    Query(asked): Query<IdentityAsked>,
+) -> Answer {
+    let account = blocking(move || actor.add_account_identity(&account, &asked.identity)).await?;
+    Ok(Json(control.account_shape(&account)))
+}
+
+async fn remove_identity(
+    State(control): Plane,
+    Extension(actor): Asker,
+    Path(account): Path<String>,
+    Query(asked): Query<IdentityAsked>,
+) -> Answer {
+    let account = blocking(move || actor.remove_account_identity(&account, &asked.identity)).await?;
+    Ok(Json(control.account_shape(&account)))
+}
