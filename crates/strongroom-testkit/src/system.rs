@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use strongroom::{DataFolder, Model, Outside, Running, Settings};
+use strongroom::{DataFolder, EntraTenant, KeyFetching, Model, Outside, Running, Settings};
 use strongroom_seal::{Clock, KeyWrap};
 use tempfile::TempDir;
 
@@ -71,6 +71,14 @@ impl SystemOptions {
             url: url.into(),
             key_file: None,
         };
+        self
+    }
+
+    /// Another tenant whose tokens count, and how published keys are fetched.
+    #[must_use]
+    pub fn trust(mut self, entra: Option<EntraTenant>, keys: KeyFetching) -> Self {
+        self.settings.entra = entra;
+        self.settings.keys = keys;
         self
     }
 

@@ -124,6 +124,16 @@ impl Refusal {
                 700_027,
                 text("Client assertion was used for this resource already: each one counts once."),
             ),
+            _ => self.federation_parts(),
+        }
+    }
+
+    /// As [`Self::parts`], for what an external issuer's word lacks, and for what is left.
+    fn federation_parts(&self) -> (StatusCode, &'static str, u32, String) {
+        let denied =
+            |number, sentence: String| (StatusCode::UNAUTHORIZED, "invalid_client", number, sentence);
+        let text = |sentence: &str| sentence.to_owned();
+        match self {
             Self::NoFederation(issuer) => (
                 StatusCode::BAD_REQUEST,
                 "invalid_request",

@@ -138,6 +138,9 @@ async fn exactly_one_default_is_taken_off_a_scope() {
     }
 }
 
+/// The fields of a request; status and number of the refusal.
+type Case<'a> = (&'a [(&'a str, &'a str)], u16, u64);
+
 #[tokio::test]
 async fn refusals_carry_the_numbers_that_clients_know() {
     let rig = Rig::new();
@@ -148,7 +151,7 @@ async fn refusals_carry_the_numbers_that_clients_know() {
         ("scope", VAULT_SCOPE),
     );
     let who = ("client_id", id.as_str());
-    let cases: &[(&[(&str, &str)], u16, u64)] = &[
+    let cases: &[Case<'_>] = &[
         (&[grant, who, ("client_secret", "wrong"), scope], 401, 7_000_215),
         (&[grant, who, scope], 401, 7_000_218),
         (&[grant, ("client_id", "nobody"), secret, scope], 400, 700_016),
@@ -206,6 +209,11 @@ async fn refusals_carry_the_numbers_that_clients_know() {
         );
         assert_eq!(answer.headers[CACHE_CONTROL], "no-store");
     }
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_forms_and_foreign_tenants_are_refused_by_number() {
+    let rig = Rig::new();
     let path = format!("/{}/oauth2/v2.0/token", rig.control.tenant());
     let long = format!("scope=x&{}", "x".repeat(100_000));
     for (body, number) in [(long.as_str(), 9_002_313), ("\u{0}\u{1}=%ff%", 900_144)] {

@@ -131,7 +131,8 @@ fn the_generator_writes_the_files_when_it_is_told_to() {
 type Row = (&'static str, &'static str, &'static str, String);
 
 fn all() -> Vec<Row> {
-    let mut rows = wrong_claims();
+    let mut rows = claims_of_parties();
+    rows.extend(claims_of_form());
     rows.extend(wrong_headers());
     rows.extend(wrong_forms());
     rows
@@ -153,7 +154,8 @@ fn with_header(name: &str, value: Value) -> String {
     signed(&changed.to_string(), &serde_json::to_string(&claims()).unwrap())
 }
 
-fn wrong_claims() -> Vec<Row> {
+/// Issuer, tenant, audience.
+fn claims_of_parties() -> Vec<Row> {
     vec![
         ("good", "a good token", "ok", SIGNER.sign(&claims()).unwrap()),
         (
@@ -198,6 +200,12 @@ fn wrong_claims() -> Vec<Row> {
             "Audience",
             with_claim("aud", json!(format!("{VAULT}/x"))),
         ),
+    ]
+}
+
+/// Times, and what they are written as.
+fn claims_of_form() -> Vec<Row> {
+    vec![
         (
             "list-of-audiences",
             "an audience that is a list",
