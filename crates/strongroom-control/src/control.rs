@@ -20,7 +20,7 @@ use crate::issuer::TokenIssuer;
 use crate::issuer::keys::TokenKeys;
 use crate::issuer::replay::Used;
 use crate::limits::SECRET;
-use crate::roles::{ActionKind, Assignment};
+use crate::roles::ActionKind;
 use crate::state::{Change, State};
 
 /// The control plane. Clones share it. Changes are durable when they return, and block for as long as that takes.
@@ -126,11 +126,6 @@ impl Control {
         }
         grant()?;
         Ok(self.shared.documents.put("milestone", "granted", &"granted")?)
-    }
-
-    /// Every role assignment.
-    pub(crate) fn all_assignments(&self) -> Vec<Arc<Assignment>> {
-        self.state().roles.assignments().cloned().collect()
     }
 
     /// Whether a principal may do this here.

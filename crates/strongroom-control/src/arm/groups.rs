@@ -191,5 +191,8 @@ fn remove(call: &Arc<Call>) -> Outcome<Answer> {
 
 /// What the deletion of a group does.
 pub(crate) fn delete(arm: &super::Shared, id: &ResourceId) -> Result<(), Fault> {
-    arm.inventory.write(|rows| rows.delete(id).map(drop))
+    arm.inventory.write(|rows| rows.delete(id).map(drop))?;
+    // A group made later under this name is another one.
+    arm.control.remove_assignments_below(id)?;
+    Ok(())
 }

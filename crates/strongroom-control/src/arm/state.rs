@@ -165,20 +165,19 @@ fn patch(call: &Arc<Call>) -> Outcome<Answer> {
     })
 }
 
-/// Takes what is below the resource with it.
+/// Takes what is below the resource with it, and the roles that were assigned there.
 fn remove(call: &Arc<Call>) -> Outcome<Answer> {
     plain_one(call)?;
-    call.arm.inventory.write(|rows| {
+    let gone = call.arm.inventory.write(|rows| {
         let found = rows.get(&call.path)?;
         call.check_conditions(found.as_ref())?;
-        let gone = rows.delete(&call.path)?;
-        let status = if gone > 0 {
-            StatusCode::OK
-        } else {
-            StatusCode::NO_CONTENT
-        };
-        Ok(Answer::empty(status))
-    })
+        rows.delete(&call.path)
+    })?;
+    if gone == 0 {
+        return Ok(Answer::empty(StatusCode::NO_CONTENT));
+    }
+    call.arm.control.remove_assignments_below(&call.path)?;
+    Ok(Answer::empty(StatusCode::OK))
 }
 
 fn found(call: &Call, place: &Place, typed: &Typed) -> Outcome<Resource> {

@@ -68,6 +68,30 @@ async fn a_group_is_made_shown_changed_and_goes_with_all_that_is_in_it() {
 }
 
 #[tokio::test]
+async fn what_was_granted_on_a_thing_ends_with_it() {
+    let rig = Rig::new().await;
+    let may_read = async |path: &str| {
+        let told = rig.ask_as(&rig.nobody, Method::GET, path, Value::Null, &[]).await;
+        told.status != 403
+    };
+    let identity = rig.control.account("acct").unwrap().identity;
+    let owner = strongroom_control::BuiltInRole::by_name("Owner").unwrap();
+    rig.group("rg").await;
+    for path in [ACCOUNT, GROUP] {
+        rig.put(ACCOUNT, json!({"location": "eastus"})).await;
+        let scope = path.replace("{sub}", &rig.subscription).parse().unwrap();
+        rig.control.ensure_assignment(identity, owner, &scope).unwrap();
+        assert!(may_read(path).await, "{path}");
+        let gone = rig.ask(Method::DELETE, path, Value::Null).await;
+        if gone.status == 202 {
+            finish(&rig, &gone).await;
+            rig.group("rg").await;
+        }
+        assert!(!may_read(path).await, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_type_that_nobody_provides_is_kept_as_it_was_sent() {
     let rig = Rig::new().await;
     rig.group("rg").await;

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+use strongroom_azure::ResourceId;
 
 use super::Refusal;
 use super::ast::{Compare, Expr, Operator, Query};
@@ -17,7 +18,6 @@ use crate::arm::call::Call;
 use crate::arm::fault::Fault;
 use crate::arm::inventory::{Brief, GROUP, SUBSCRIPTION, Selection};
 use crate::arm::visible::Visible;
-use crate::roles::BuiltInRole;
 
 /// The columns of every table, in Resource Graph's order.
 const COLUMNS: [&str; 16] = [
@@ -170,63 +170,48 @@ impl<'a> Tables<'a> {
         Ok(Some(values.collect()))
     }
 
-    /// Role definitions, and assignments that the caller may read.
+    /// Role definitions and assignments that the caller may read.
     fn authorization(&self) -> Result<Vec<Vec<Value>>, Refusal> {
-        let prefix = format!(
-            "/subscriptions/{}/providers/Microsoft.Authorization",
-            self.subscription
-        );
-        let role_id = |role: &str| format!("{prefix}/roleDefinitions/{role}");
-        let mut rows = Vec::new();
-        for role in BuiltInRole::all() {
-            let name = role.id.to_string();
-            let properties = json!({
-                "roleName": role.name,
-                "type": "BuiltInRole",
-                "assignableScopes": ["/"],
-            });
-            rows.push(self.authorization_row(&role_id(&name), &name, "roledefinitions", properties)?);
-        }
+        let control = &self.call.arm.control;
+        let state = control.state();
         let mut visible = Visible::to(&self.call.arm, self.call.caller());
-        for assignment in self.call.arm.control.all_assignments() {
-            let Ok(scope) = assignment.scope.parse() else {
-                continue;
-            };
-            if !visible.may(&scope, "Microsoft.Authorization/roleAssignments/read") {
-                continue;
+        let mut rows = Vec::new();
+        for role in state.roles.definitions() {
+            let scopes = role
+                .assignable_scopes
+                .iter()
+                .filter_map(|scope| scope.parse().ok());
+            let mut scopes = scopes.filter(|scope: &ResourceId| *scope != ResourceId::root());
+            let read = "Microsoft.Authorization/roleDefinitions/read";
+            if role.is_built_in() || scopes.any(|scope| visible.may(&scope, read)) {
+                rows.push(self.authorization_row(&control.role_shape(role))?);
             }
-            let name = assignment.id.to_string();
-            let id = format!(
-                "{}/providers/Microsoft.Authorization/roleAssignments/{name}",
-                assignment.scope.trim_end_matches('/')
-            );
-            let properties = json!({
-                "principalId": assignment.principal,
-                "principalType": assignment.principal_type,
-                "roleDefinitionId": role_id(&assignment.role.to_string()),
-                "scope": assignment.scope,
-            });
-            rows.push(self.authorization_row(&id, &name, "roleassignments", properties)?);
+        }
+        for assignment in state.roles.assignments() {
+            let read = "Microsoft.Authorization/roleAssignments/read";
+            if assignment
+                .scope
+                .parse()
+                .is_ok_and(|scope| visible.may(&scope, read))
+            {
+                rows.push(self.authorization_row(&control.assignment_shape(assignment))?);
+            }
         }
         Ok(rows)
     }
 
-    fn authorization_row(
-        &self,
-        id: &str,
-        name: &str,
-        kind: &str,
-        properties: Value,
-    ) -> Result<Vec<Value>, Refusal> {
-        self.fuel.burn(weight(&properties))?;
+    fn authorization_row(&self, shape: &Value) -> Result<Vec<Value>, Refusal> {
+        self.fuel.burn(weight(shape))?;
         let row = COLUMNS.iter().map(|column| match *column {
-            "id" => id.into(),
-            "name" => name.into(),
-            "type" => format!("microsoft.authorization/{kind}").into(),
+            "type" => shape
+                .get("type")
+                .and_then(Value::as_str)
+                .map(str::to_ascii_lowercase)
+                .into(),
+            "id" | "name" | "properties" => shape.get(*column).cloned().unwrap_or_default(),
             "tenantId" => self.tenant.as_str().into(),
             "location" => "global".into(),
             "subscriptionId" => self.subscription.as_str().into(),
-            "properties" => properties.clone(),
             "kind" | "resourceGroup" | "managedBy" => "".into(),
             _ => Value::Null,
         });
