@@ -256,7 +256,7 @@ fn a_user_assigned_identity_is_a_resource_and_roles_decide_over_it() {
     rig.assign(caller.caller(), "Reader", &scope);
     assert_eq!(
         caller.principals(&PrincipalFilter::default()).unwrap(),
-        [made.clone()]
+        std::slice::from_ref(&made)
     );
 
     let account = rig.account("acct");

@@ -225,7 +225,7 @@ fn the_same_role_twice_is_refused_with_the_id_of_the_first() {
         },
         NewAssignment {
             principal: rig.app("other").object_id,
-            ..new.clone()
+            ..new
         },
     ] {
         assert_eq!(code(rig.owner.assign(other)), "RoleAssignmentUpdateNotPermitted");
