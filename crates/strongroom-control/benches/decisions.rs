@@ -137,7 +137,11 @@ fn fill(database: &Path, account: &Account, assignment: &Assignment, group: Uuid
     for number in 0..ASSIGNMENTS - 8 {
         let id = Uuid::new_v4();
         let scope = format!("{}{number}", account.resource_id().replace("acct", "a"));
-        let holder = [assignment.principal, group][number % 2];
+        let holder = if number % 2 == 0 {
+            assignment.principal
+        } else {
+            group
+        };
         let role = roles.get(number % roles.len()).unwrap().id;
         put(
             "assignment",

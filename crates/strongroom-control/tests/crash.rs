@@ -95,9 +95,8 @@ fn check(folder: &std::path::Path, owner: uuid::Uuid, said: &[Vec<String>]) {
     let accounts = control.accounts().borrow().clone();
     let names: BTreeSet<_> = accounts.iter().map(|account| account.name.clone()).collect();
     for account in accounts.iter() {
-        let identity = control
-            .principal(account.identity)
-            .expect("an account has its identity");
+        // An account has its identity.
+        let identity = control.principal(account.identity).unwrap();
         assert_eq!(identity.resource(), Some(account.resource_id().as_str()));
     }
     let owner = control.actor(owner);
