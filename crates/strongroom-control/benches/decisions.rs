@@ -73,8 +73,13 @@ fn main() {
     control.remove_assignments_below(&vault).unwrap();
     control.ensure_assignment(group, user, &vault).unwrap();
     decision("the vault asks about a key, the role is a group's", || {
-        Access::may(&control, &caller, "v1", Some("customer"), KeyAction::Unwrap)
-            == strongroom_vault::Decision::Allowed
+        Access::may(
+            &control,
+            &caller,
+            vault.as_str(),
+            Some("customer"),
+            KeyAction::Unwrap,
+        ) == strongroom_vault::Decision::Allowed
     });
     let holder = administrator.object_id.to_string();
     let scope: ResourceId = template.resource_id().parse().unwrap();

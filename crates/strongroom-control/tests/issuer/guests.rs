@@ -55,7 +55,13 @@ async fn a_guest_has_the_roles_that_were_assigned_to_it_here() {
             tenant: claims.tid.clone(),
             issuer: claims.iss.clone(),
         };
-        Access::may(&rig.control, &caller, "v1", Some("key"), KeyAction::Unwrap)
+        Access::may(
+            &rig.control,
+            &caller,
+            vault.as_str(),
+            Some("key"),
+            KeyAction::Unwrap,
+        )
     };
     for issuer in [ENTRA, ENTRA_V2] {
         let claims = verifier

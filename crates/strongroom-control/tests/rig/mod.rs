@@ -106,7 +106,7 @@ impl Rig {
             tenant: self.control.tenant(),
             issuer: String::new(),
         };
-        Access::may(&self.control, &caller, "v1", key, action) == Decision::Allowed
+        Access::may(&self.control, &caller, self.vault.as_str(), key, action) == Decision::Allowed
     }
 }
 
