@@ -20,9 +20,9 @@ pub(crate) const MAX_HOST_LABEL_LEN: usize = 63;
 pub(crate) const MAX_KEY_NAME_LEN: usize = 127;
 /// Longest version of a key; Key Vault uses 32.
 pub(crate) const MAX_KEY_VERSION_LEN: usize = 64;
-/// Size of the buffer a blob sealer starts with; it grows to a whole segment once this is full,
-/// so that a small blob never costs a megabyte of fresh memory.
-pub(crate) const FIRST_BUFFER_LEN: usize = 64 * 1024;
+/// How much plaintext the buffer of a blob sealer takes at first, and after it has grown once; then it grows to a whole segment.
+/// So a blob costs about as much memory, which has to be zeroed, as it needs.
+pub(crate) const BUFFER_STEPS: [usize; 2] = [8 * 1024, 64 * 1024];
 /// A branch key lives alone on a page of this size (or a divisor of the machine's), so that locking and
 /// unlocking it touches nothing else.
 pub(crate) const PAGE_LEN: usize = 4096;

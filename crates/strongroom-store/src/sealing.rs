@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use strongroom_seal::{AccountId, BlobSealer, Context, ObjectKey, OpenError, SealError};
+use strongroom_seal::{AccountId, BlobSealer, Context, ObjectKey, OpenError, SealError, blob_layout};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
@@ -74,7 +74,8 @@ impl SealedSegment {
     /// Seals a whole small blob at once.
     pub(crate) fn into_inline(mut self) -> Result<Sealed, SealError> {
         self.close();
-        let mut stored = Vec::new();
+        let length = blob_layout::stored_len(self.sealer.plain_len())?;
+        let mut stored = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
         match self.with_bytes(|bytes| {
             stored.extend_from_slice(bytes);
             Ok::<_, std::convert::Infallible>(())

@@ -7,7 +7,7 @@ use zeroize::Zeroize;
 use super::layout::{HEADER_LEN, SEGMENT_LEN, TAG_LEN, room};
 use super::{PREFIX_LEN, SALT_LEN, segment_key, segment_nonce};
 use crate::error::SealError;
-use crate::limits::{FIRST_BUFFER_LEN, MAX_BLOB_LEN};
+use crate::limits::{BUFFER_STEPS, MAX_BLOB_LEN};
 use crate::secret::Secret;
 use crate::xaes::KEY_LEN;
 
@@ -49,12 +49,11 @@ impl BlobSealer {
         rest.copy_from_slice(salt_and_prefix);
         let (salt, prefix) = split_header(&header).ok_or(SealError::Library)?;
         let key = segment_key(main, salt, associated_data).map_err(|_| SealError::Library)?;
-        let buffer = vec![0; FIRST_BUFFER_LEN + TAG_LEN];
         Ok(Self {
             key,
             prefix,
             header,
-            buffer,
+            buffer: vec![0; buffer_len(0)],
             filled: 0,
             index: 0,
             before: 0,
@@ -160,7 +159,7 @@ impl BlobSealer {
 
     /// Moves to a buffer for whole segments; the plaintext in the old one is wiped.
     fn grow(&mut self) {
-        let mut larger = vec![0; SEGMENT_LEN];
+        let mut larger = vec![0; buffer_len(self.buffer.len())];
         larger
             .split_at_mut(self.buffer.len())
             .0
@@ -177,6 +176,12 @@ impl Drop for BlobSealer {
             plain.zeroize();
         }
     }
+}
+
+/// How long a buffer is, with its place for a tag, after one of this length.
+fn buffer_len(before: usize) -> usize {
+    let mut steps = BUFFER_STEPS.iter().map(|step| step + TAG_LEN);
+    steps.find(|step| *step > before).unwrap_or(SEGMENT_LEN)
 }
 
 /// The header begins with its own length.
