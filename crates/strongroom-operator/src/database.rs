@@ -10,7 +10,7 @@ use crate::error::VerifyError;
 use crate::report::Report;
 
 const APPLICATION: i64 = 0x5352_726d;
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// The part number of a record's own key.
 pub(crate) const RECORD_PART: u32 = u32::MAX;
@@ -23,7 +23,7 @@ const TABLES: &[(&str, &[&str])] = &[
             "seq", "account", "kind", "id", "created", "expires", "revision", "slot", "parts", "body",
         ],
     ),
-    ("part", &["record", "part", "size", "slot", "file", "body"]),
+    ("part", &["place", "part", "size", "slot", "file", "body"]),
     ("key_slot", &["slot", "account", "branch", "owner", "wrapped"]),
     (
         "branch",
@@ -81,13 +81,17 @@ const STRAY_SLOTS: &str = "SELECT count(*) FROM key_slot
     WHERE account <> zeroblob(16)
       AND (slot, account) NOT IN (SELECT slot, account FROM record
                                   UNION ALL
-                                  SELECT p.slot, r.account FROM part p JOIN record r ON r.seq = p.record)";
+                                  SELECT p.slot, r.account FROM part p JOIN record r ON r.seq = p.place / 1024)";
 const DIRTY_FREE_SLOTS: &str = "SELECT count(*) FROM key_slot WHERE account = zeroblob(16)
     AND (branch <> zeroblob(4) OR owner <> zeroblob(20) OR wrapped <> zeroblob(81))";
 const SHARED_SLOTS: &str = "SELECT count(*) FROM
     (SELECT slot FROM (SELECT slot FROM record UNION ALL SELECT slot FROM part) GROUP BY slot HAVING count(*) > 1)";
 const STRAY_PARTS: &str =
-    "SELECT count(*) FROM part p WHERE NOT EXISTS (SELECT 1 FROM record r WHERE r.seq = p.record)";
+    "SELECT count(*) FROM part p WHERE NOT EXISTS (SELECT 1 FROM record r WHERE r.seq = p.place / 1024)";
+const MISPLACED_PARTS: &str = "SELECT count(*) FROM part p
+    WHERE p.place % 1024 <> (SELECT count(*) FROM part q
+                             WHERE q.place BETWEEN p.place - p.place % 1024 AND p.place - p.place % 1024 + 1023
+                               AND q.part < p.part)";
 
 /// A snapshot of the database.
 pub(crate) struct Database {
@@ -173,7 +177,7 @@ impl Database {
         );
         match (application, format) {
             (APPLICATION, FORMAT) => {}
-            (APPLICATION, found) => return Err(VerifyError::FutureFormat { found, known: FORMAT }),
+            (APPLICATION, found) => return Err(VerifyError::OtherFormat { found, known: FORMAT }),
             _ => return Err(VerifyError::NotOurs),
         }
         // A read within a transaction pins the snapshot.
@@ -233,6 +237,7 @@ impl Database {
             (DIRTY_FREE_SLOTS, "free key slots are not overwritten"),
             (SHARED_SLOTS, "key slots are named by several objects"),
             (STRAY_PARTS, "blobs belong to no record"),
+            (MISPLACED_PARTS, "blobs do not stand in the place of their number"),
         ] {
             let count = self.count(sql)?;
             if count > 0 {
@@ -295,7 +300,7 @@ impl Database {
 
     /// The blobs of one record, by part.
     pub(crate) fn parts(&self, record: i64) -> Result<Vec<PartRow>, VerifyError> {
-        let sql = "SELECT part, size, slot, file, body FROM part WHERE record = ?1 ORDER BY part";
+        let sql = "SELECT part, size, slot, file, body FROM part WHERE place BETWEEN ?1 * 1024 AND ?1 * 1024 + 1023 ORDER BY place";
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map([record], |row| {
             Ok(PartRow {
@@ -344,7 +349,8 @@ impl Database {
 
     /// Whether the record and its part are there.
     pub(crate) fn holds_part(&self, record: i64, part: u32) -> Result<bool, VerifyError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM part WHERE record = ?1 AND part = ?2)";
+        let sql = "SELECT EXISTS (SELECT 1 FROM part
+            WHERE place BETWEEN ?1 * 1024 AND ?1 * 1024 + 1023 AND part = ?2)";
         Ok(self
             .connection
             .prepare_cached(sql)?

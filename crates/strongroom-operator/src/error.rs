@@ -11,9 +11,9 @@ pub enum VerifyError {
         /// The folder that was looked at.
         folder: PathBuf,
     },
-    /// The database is of a later version of the format. Use the `verify` that came with it.
+    /// The database is of another version of the format. Use the `verify` that came with it.
     #[error("the database has format version {found}, this program reads version {known}")]
-    FutureFormat {
+    OtherFormat {
         /// Version found.
         found: i64,
         /// Version that this program reads.

@@ -138,6 +138,16 @@ pub enum OpenStoreError {
         /// The newest version known.
         known: i64,
     },
+    /// The folder was written by an older version of the program, in a format that was never released. Begin anew in another folder.
+    #[error(
+        "the record database has format version {found}, which was never released; this program reads {known} and carries nothing over"
+    )]
+    PastFormat {
+        /// The version found.
+        found: i64,
+        /// The version known.
+        known: i64,
+    },
     /// The record database is missing and blobs are there. Nothing was made or removed: put the database back, or move the
     /// folder `blobs` away if its content is not wanted any more.
     #[error(

@@ -32,7 +32,7 @@ impl Storage {
         let mut statement = connection.prepare(
             "SELECT wrapped FROM key_slot WHERE slot IN (
                 SELECT slot FROM record WHERE id = ?1
-                UNION SELECT part.slot FROM part JOIN record ON record.seq = part.record WHERE id = ?1)",
+                UNION SELECT part.slot FROM part JOIN record ON record.seq = part.place / 1024 WHERE id = ?1)",
         )?;
         let keys = statement
             .query_map([id], |row| row.get(0))?
@@ -44,7 +44,8 @@ impl Storage {
     pub fn blob_files(&self, id: &str) -> Result<Vec<PathBuf>, TestkitError> {
         let connection = self.connection()?;
         let mut statement = connection.prepare(
-            "SELECT file FROM part JOIN record ON record.seq = part.record WHERE id = ?1 AND file IS NOT NULL",
+            "SELECT file FROM part JOIN record ON record.seq = part.place / 1024
+             WHERE id = ?1 AND file IS NOT NULL",
         )?;
         let names = statement.query_map([id], |row| row.get::<_, String>(0))?;
         let names: Vec<String> = names.collect::<Result<_, _>>()?;

@@ -1,4 +1,4 @@
-//! The same records unsealed: plain SQLite with the same settings, the same listing index and the same group commit.
+//! The same records unsealed: plain SQLite with the same settings, the same indexes and the same group commit.
 
 use std::{
     path::Path,
@@ -27,18 +27,23 @@ impl PlainRecords {
         let connection = Connection::open(path).unwrap();
         connection.pragma_update(None, "journal_mode", "WAL").unwrap();
         connection.pragma_update(None, "synchronous", "FULL").unwrap();
+        connection.pragma_update(None, "secure_delete", "ON").unwrap();
         connection
             .pragma_update(None, "wal_autocheckpoint", 4096)
             .unwrap();
         connection.pragma_update(None, "cache_size", -8192).unwrap();
+        connection.pragma_update(None, "mmap_size", 8 << 20).unwrap();
+        connection.pragma_update(None, "temp_store", "MEMORY").unwrap();
         connection
             .execute_batch(
                 "CREATE TABLE record (
                    seq INTEGER PRIMARY KEY, account BLOB NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL,
-                   created INTEGER NOT NULL, expires INTEGER, revision INTEGER NOT NULL, body BLOB NOT NULL
+                   created INTEGER NOT NULL, expires INTEGER, revision INTEGER NOT NULL, parts INTEGER NOT NULL,
+                   body BLOB NOT NULL
                  ) STRICT;
                  CREATE UNIQUE INDEX record_by_id ON record (account, kind, id);
-                 CREATE INDEX record_by_kind ON record (account, kind);",
+                 CREATE INDEX record_by_kind ON record (account, kind);
+                 CREATE INDEX record_by_expiry ON record (expires) WHERE expires IS NOT NULL;",
             )
             .unwrap();
         let (queue, writes) = sync_channel(2048);
@@ -71,8 +76,8 @@ fn write(connection: &Connection, writes: &Receiver<Write>) {
         for Write { id, body, .. } in &group {
             connection
                 .prepare_cached(
-                    "INSERT INTO record (account, kind, id, created, expires, revision, body)
-                     VALUES (?1, 'bench', ?2, 1, NULL, 1, ?3)",
+                    "INSERT INTO record (account, kind, id, created, expires, revision, parts, body)
+                     VALUES (?1, 'bench', ?2, 1, NULL, 1, 0, ?3)",
                 )
                 .unwrap()
                 .execute(([7u8; 16], id, body))

@@ -181,6 +181,7 @@ pub(crate) struct NewRecord {
     pub(crate) expires_ms: Option<u64>,
     pub(crate) key: WrappedKey,
     pub(crate) body: Sealed,
+    /// By rising number.
     pub(crate) parts: Vec<NewPart>,
 }
 

@@ -216,9 +216,10 @@ fn insertion(
         kind,
         id,
         body,
-        blobs,
+        mut blobs,
         ..
     } = new;
+    blobs.sort_unstable_by_key(|blob| blob.target.part);
     let guard = lease.guard()?;
     let branch = guard.current();
     let context = record_context(account, kind, &id)?;

@@ -6,7 +6,7 @@ use strongroom_seal::{AccountId, BranchVersion, WrappedKey};
 use super::{
     columns::{
         Account, Branch, FREE_ACCOUNT, FREE_BRANCH, FREE_KEY, FREE_OWNER, Owner, Version, branch_bytes, int,
-        len, uint,
+        len, places, uint,
     },
     schema::fault,
     slots::{Slot, Slots},
@@ -157,15 +157,15 @@ impl Unit<'_> {
         self.put_key(slot, account, owner, &new.key)?;
         self.usage
             .add(account, new.kind, new.key.branch_version(), 1, int(owner.bytes));
-        new.parts
-            .iter()
-            .try_for_each(|part| self.insert_part(account, seq, new.kind, part))
+        (places(seq).0..)
+            .zip(&new.parts)
+            .try_for_each(|(place, part)| self.insert_part(account, (seq, place), new.kind, part))
     }
 
     fn insert_part(
         &mut self,
         account: AccountId,
-        seq: i64,
+        (seq, place): (i64, i64),
         kind: &str,
         new: &NewPart,
     ) -> Result<(), Rejected> {
@@ -181,8 +181,8 @@ impl Unit<'_> {
             PartBytes::File(file) => (Some(file.name().to_string()), None),
         };
         self.run(
-            "INSERT INTO part (record, part, size, slot, file, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            (seq, new.part, int(new.size), slot.number(), file, body),
+            "INSERT INTO part (place, part, size, slot, file, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            (place, new.part, int(new.size), slot.number(), file, body),
         )?;
         self.usage
             .add(account, kind, new.key.branch_version(), 0, int(new.stored));
@@ -266,8 +266,8 @@ impl Unit<'_> {
         receipt: &mut Receipt,
     ) -> Result<(), Rejected> {
         let parts: Vec<(i64, u32, Option<String>)> = self
-            .sql("SELECT slot, part, file FROM part WHERE record = ?1")?
-            .query_map([seq], |row| row.try_into())?
+            .sql("SELECT slot, part, file FROM part WHERE place BETWEEN ?1 AND ?2")?
+            .query_map(places(seq), |row| row.try_into())?
             .collect::<Result<_, _>>()?;
         for (slot, part, file) in parts {
             self.free_key(account, kind, slot, (seq, part))?;
@@ -279,7 +279,8 @@ impl Unit<'_> {
                 receipt.freed.push(name);
             }
         }
-        self.run("DELETE FROM part WHERE record = ?1", [seq]).map(drop)
+        self.run("DELETE FROM part WHERE place BETWEEN ?1 AND ?2", places(seq))
+            .map(drop)
     }
 
     fn rewrap(

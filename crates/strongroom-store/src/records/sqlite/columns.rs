@@ -7,7 +7,7 @@ use rusqlite::{
 use strongroom_seal::{AccountId, BranchVersion, WrappedKey};
 use uuid::Uuid;
 
-use crate::records::JobPhase;
+use crate::{limits, records::JobPhase};
 
 pub(super) const FREE_ACCOUNT: [u8; 16] = [0; 16];
 pub(super) const FREE_BRANCH: [u8; 4] = [0; 4];
@@ -70,6 +70,13 @@ impl FromSql for Version {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         u32::column_result(value).map(|number| Self(BranchVersion::new(number)))
     }
+}
+
+/// The places in `part` that belong to a record, the first and the last: its parts stand there by rising number. A record whose
+/// `seq` is beyond what this program gives has none.
+pub(super) fn places(seq: i64) -> (i64, i64) {
+    let first = seq.saturating_mul(len(limits::PARTS));
+    (first, first.saturating_add(len(limits::PARTS) - 1))
 }
 
 /// Whose key a slot holds: the record's `seq`, the part, and the length of what the key seals.

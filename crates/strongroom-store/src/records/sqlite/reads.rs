@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 use strongroom_seal::{AccountId, BranchVersion};
 
-use super::columns::{Account, Owner, Version, branch_bytes, int, uint};
+use super::columns::{Account, Owner, Version, branch_bytes, int, places, uint};
 use crate::{
     blobs::BlobName,
     object::{Order, PartSize},
@@ -56,8 +56,8 @@ fn stored_record(row: &Row<'_>) -> rusqlite::Result<Bare> {
 fn with_parts(connection: &Connection, (mut record, parts, seq): Bare) -> rusqlite::Result<StoredRecord> {
     if parts > 0 {
         record.parts = connection
-            .prepare_cached("SELECT part, size FROM part WHERE record = ?1 ORDER BY part")?
-            .query_map([seq], |row| {
+            .prepare_cached("SELECT part, size FROM part WHERE place BETWEEN ?1 AND ?2 ORDER BY place")?
+            .query_map(places(seq), |row| {
                 Ok(PartSize {
                     part: row.get(0)?,
                     size: uint(row.get(1)?),
@@ -125,7 +125,8 @@ pub(super) fn part(
     connection
         .prepare_cached(
             "SELECT p.size, r.expires, k.wrapped, p.file, p.body
-             FROM record r JOIN part p ON p.record = r.seq JOIN key_slot k ON k.slot = p.slot
+             FROM record r JOIN part p ON p.place BETWEEN r.seq * 1024 AND r.seq * 1024 + 1023
+             JOIN key_slot k ON k.slot = p.slot
              WHERE r.account = ?1 AND r.kind = ?2 AND r.id = ?3 AND p.part = ?4",
         )?
         .query_row((Account(name.account), name.kind, name.id, part), |row| {

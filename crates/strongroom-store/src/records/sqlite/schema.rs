@@ -1,8 +1,8 @@
 //! The database's layout. `docs/format.md` describes it for other readers; both change together.
 
-use std::path::Path;
+use std::{cmp::Ordering, path::Path};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use crate::{
     error::{OpenStoreError, StorageFault},
@@ -12,11 +12,13 @@ use crate::{
 /// "SRrm", so that `file` and other tools know whose database it is.
 const APPLICATION: i64 = 0x5352_726d;
 /// The format version this program reads and writes.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// Rows of `key_slot` never change their length and are never deleted: a wrapped key is overwritten where it stands, so no
 /// stale copy of it stays behind when the tree is rebalanced. A free slot has an account of zeros; those alone are in an index. What
 /// asks for the keys under a branch version walks the table, which is compact: that happens in a rekey, and writing happens always.
+/// Rows of `part` carry content, so they lie in the order in which they are added: in any other tree each new one would have its
+/// neighbours copied.
 const TABLES: &str = "
 CREATE TABLE record (
   seq      INTEGER PRIMARY KEY,
@@ -35,15 +37,14 @@ CREATE INDEX record_by_kind ON record (account, kind);
 CREATE INDEX record_by_expiry ON record (expires) WHERE expires IS NOT NULL;
 
 CREATE TABLE part (
-  record INTEGER NOT NULL,
-  part   INTEGER NOT NULL,
-  size   INTEGER NOT NULL,
-  slot   INTEGER NOT NULL,
-  file   TEXT,
-  body   BLOB,
-  PRIMARY KEY (record, part),
+  place INTEGER PRIMARY KEY,
+  part  INTEGER NOT NULL,
+  size  INTEGER NOT NULL,
+  slot  INTEGER NOT NULL,
+  file  TEXT,
+  body  BLOB,
   CHECK ((file IS NULL) <> (body IS NULL))
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE UNIQUE INDEX part_by_file ON part (file) WHERE file IS NOT NULL;
 
 CREATE TABLE key_slot (
@@ -102,11 +103,8 @@ CREATE TABLE job (
   created  INTEGER NOT NULL,
   finished INTEGER
 ) STRICT;
-";
 
-/// Came after the others: a database that was made without it gets it when it is opened.
-const UNWANTED: &str = "
-CREATE TABLE IF NOT EXISTS unwanted (
+CREATE TABLE unwanted (
   file    TEXT PRIMARY KEY,
   account BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -143,7 +141,6 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenStoreError> {
             .map_err(fault)?;
         transaction.commit().map_err(fault)?;
     }
-    connection.execute_batch(UNWANTED).map_err(fault)?;
     Ok(connection)
 }
 
@@ -168,11 +165,17 @@ fn format_of(connection: &Connection) -> Result<bool, OpenStoreError> {
     );
     match (application, tables) {
         (0, 0) => Ok(false),
-        (APPLICATION, _) if format > FORMAT => Err(OpenStoreError::FutureFormat {
-            found: format,
-            known: FORMAT,
-        }),
-        (APPLICATION, _) if format == FORMAT => Ok(true),
+        (APPLICATION, _) => match format.cmp(&FORMAT) {
+            Ordering::Equal => Ok(true),
+            Ordering::Greater => Err(OpenStoreError::FutureFormat {
+                found: format,
+                known: FORMAT,
+            }),
+            Ordering::Less => Err(OpenStoreError::PastFormat {
+                found: format,
+                known: FORMAT,
+            }),
+        },
         _ => Err(OpenStoreError::NotAStore),
     }
 }
@@ -188,6 +191,10 @@ fn tune(connection: &Connection, cache_kib: u32) -> Result<(), OpenStoreError> {
         .pragma_update(None, "temp_store", "MEMORY")
         .map_err(fault)?;
     connection.busy_timeout(limits::ERASE_WAIT).map_err(fault)?;
+    // Plans do not depend on the values asked for; otherwise statements are compiled anew for each of them.
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map_err(fault)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }

@@ -61,6 +61,7 @@ impl Writer {
             connection,
             slots,
             next_seq,
+            current: None,
             bin,
             waiting_bytes: Arc::clone(&waiting_bytes),
         };
@@ -130,6 +131,8 @@ struct Work {
     connection: Connection,
     slots: Slots,
     next_seq: i64,
+    /// What the last unit found. Nobody else changes it, so it holds until a transaction is undone.
+    current: Option<Current>,
     bin: LitterBin,
     waiting_bytes: Arc<AtomicUsize>,
 }
@@ -245,6 +248,7 @@ impl Work {
             return answers;
         }
         self.slots.back_to(start);
+        self.current = None;
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
         {
@@ -256,10 +260,9 @@ impl Work {
     fn apply_group(&mut self, group: &[Waiting], savepoints: Savepoints) -> Result<Vec<Answered>, Undone> {
         self.step("BEGIN IMMEDIATE")?;
         let mut usage = Usage::default();
-        let mut current = None;
         let mut answers = Vec::with_capacity(group.len());
         for waiting in group {
-            answers.push(self.apply_unit(&waiting.transaction, &mut usage, &mut current, savepoints)?);
+            answers.push(self.apply_unit(&waiting.transaction, &mut usage, savepoints)?);
         }
         usage.write(&self.connection)?;
         let applied = group.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
@@ -274,7 +277,6 @@ impl Work {
         &mut self,
         transaction: &Transaction,
         usage: &mut Usage,
-        current: &mut Option<Current>,
         savepoints: Savepoints,
     ) -> Result<Answered, Undone> {
         if savepoints == Savepoints::Each {
@@ -287,14 +289,14 @@ impl Work {
             slots: &mut self.slots,
             next_seq: &mut self.next_seq,
             usage: &mut unit_usage,
-            current,
+            current: &mut self.current,
         }
         .apply(transaction);
         if answer.is_ok() {
             usage.absorb(unit_usage);
         } else {
             self.slots.back_to(slots);
-            *current = None;
+            self.current = None;
             if savepoints == Savepoints::Each {
                 self.step("ROLLBACK TO unit")?;
             } else if self.connection.total_changes() != rows {
