@@ -26,6 +26,9 @@ pub enum TestkitError {
     /// The twin's database.
     #[error(transparent)]
     Database(#[from] rusqlite::Error),
+    /// The twin's account.
+    #[error(transparent)]
+    Control(#[from] strongroom_control::ControlError),
     /// A request of the testkit's own.
     #[error(transparent)]
     Http(#[from] reqwest::Error),

@@ -369,7 +369,7 @@ async fn the_same_search_finds_every_canary_of_the_unsealed_twin() {
     let place = Place {
         client: &client,
         base: twin.base_url(),
-        key: "none".to_owned(),
+        key: twin.key(),
         models: vec!["any".to_owned()],
         canaries: &canaries,
     };

@@ -18,7 +18,8 @@ pub(crate) async fn play(role: &str, argument: &str) -> bool {
         "twin" => {
             let twin = PlainTwin::start(Path::new(argument)).await.unwrap();
             let pem = twin.authority_pem();
-            say(&json!({"plain": twin.base_url(), "tls": twin.tls_base_url(), "pem": pem}));
+            let (plain, tls) = (twin.base_url(), twin.tls_base_url());
+            say(&json!({"plain": plain, "tls": tls, "pem": pem, "key": twin.key()}));
             until_left().await;
         }
         "upstream" => {
@@ -33,7 +34,8 @@ pub(crate) async fn play(role: &str, argument: &str) -> bool {
                 .route("/openai/v1/chat/completions", post(forward))
                 .with_state(state);
             let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-            say(&json!({"plain": format!("http://{}/openai/v1", listener.local_addr().unwrap())}));
+            let plain = format!("http://{}/openai/v1", listener.local_addr().unwrap());
+            say(&json!({"plain": plain, "key": "none"}));
             tokio::spawn(axum::serve(listener, routes).into_future());
             until_left().await;
         }

@@ -77,10 +77,11 @@ impl Target {
 
     /// The unsealed twin, or a proxy.
     pub(crate) fn helper(helper: &Helper, tls: bool) -> Self {
+        let key = helper.text("key");
         if tls {
-            Self::new(helper.text("tls"), Some(helper.text("pem").as_bytes()), "none")
+            Self::new(helper.text("tls"), Some(helper.text("pem").as_bytes()), key)
         } else {
-            Self::new(helper.text("plain"), None, "none")
+            Self::new(helper.text("plain"), None, key)
         }
     }
 

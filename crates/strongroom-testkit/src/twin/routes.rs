@@ -1,6 +1,7 @@
 //! As much of the API as the comparisons need: files in and out, and requests kept as records.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, State};
@@ -11,18 +12,28 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use futures::TryStreamExt as _;
+use serde::Serialize;
 use serde_json::{Value, json};
 use strongroom_service::BodyFault;
 use strongroom_service::multipart::{Multipart, boundary};
 
+use super::door::{Admitted, Door};
 use super::store::{PlainBlob, PlainRecord, PlainStore};
 use crate::error::TestkitError;
 
 const PIECE: usize = 1 << 20;
+/// The service's: an upload may take as long as it keeps coming.
+const UPLOAD_TIME: Duration = Duration::from_secs(6 * 3600);
 
-type Twin = State<Arc<PlainStore>>;
+/// What every route works with.
+pub(super) struct Shared {
+    pub(super) store: PlainStore,
+    pub(super) door: Door,
+}
 
-pub(super) fn router(store: Arc<PlainStore>) -> Router {
+type Twin = State<Arc<Shared>>;
+
+pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/openai/v1/files", post(upload))
         .route("/openai/v1/files/{id}", get(file).delete(delete_file))
@@ -31,7 +42,7 @@ pub(super) fn router(store: Arc<PlainStore>) -> Router {
         .route("/openai/v1/responses/{id}", get(response))
         .route("/openai/v1/chat/completions", post(respond))
         .layer(DefaultBodyLimit::disable())
-        .with_state(store)
+        .with_state(shared)
 }
 
 /// The twin broke: a test that meets this fails anyway.
@@ -49,7 +60,30 @@ impl axum::response::IntoResponse for Broken {
     }
 }
 
-async fn upload(State(store): Twin, headers: HeaderMap, body: Body) -> Result<Response, Broken> {
+/// What is stored of a file beside its content.
+#[derive(Serialize)]
+struct FileRecord<'a> {
+    filename: &'a str,
+    purpose: &'a str,
+}
+
+async fn upload(
+    State(shared): Twin,
+    caller: Admitted,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Broken> {
+    let taken = tokio::time::timeout(UPLOAD_TIME, take(&shared.store, &caller, &headers, body));
+    let response = taken.await.map_err(std::io::Error::other)??;
+    Ok(caller.answer(response))
+}
+
+async fn take(
+    store: &PlainStore,
+    caller: &Admitted,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Broken> {
     let content_type = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -81,36 +115,58 @@ async fn upload(State(store): Twin, headers: HeaderMap, body: Body) -> Result<Re
         Some(PlainBlob::File { size, .. }) => *size,
         None => 0,
     };
-    let record = json!({"id": id, "object": "file", "filename": name, "purpose": purpose, "bytes": bytes});
-    let body = record.to_string().into_bytes();
-    store
+    let record = FileRecord {
+        filename: &name,
+        purpose: &purpose,
+    };
+    let body = serde_json::to_vec(&record).map_err(std::io::Error::other)?;
+    let created = store
         .put(PlainRecord {
-            kind: "file".to_owned(),
-            id,
+            account: caller.account,
+            kind: "file",
+            id: id.clone(),
             body,
             blob,
         })
         .await?;
-    Ok(Json(record).into_response())
+    let shown = json!({
+        "id": id,
+        "object": "file",
+        "bytes": bytes,
+        "created_at": created / 1000,
+        "expires_at": null,
+        "filename": name,
+        "purpose": purpose,
+        "status": "processed",
+        "status_details": null,
+    });
+    Ok(Json(shown).into_response())
 }
 
-async fn file(State(store): Twin, Path(id): Path<String>) -> Result<Response, Broken> {
-    answer(store.get("file", &id)?)
+async fn file(State(shared): Twin, caller: Admitted, Path(id): Path<String>) -> Result<Response, Broken> {
+    Ok(caller.answer(answer(shared.store.get(caller.account, "file", &id)?)))
 }
 
-async fn delete_file(State(store): Twin, Path(id): Path<String>) -> Result<Response, Broken> {
-    let blob = store.blob("file", &id)?;
-    store.delete("file", &id).await?;
+async fn delete_file(
+    State(shared): Twin,
+    caller: Admitted,
+    Path(id): Path<String>,
+) -> Result<Response, Broken> {
+    let store = &shared.store;
+    let blob = store.blob(caller.account, "file", &id)?;
+    store.delete(caller.account, "file", &id).await?;
     if let Some(PlainBlob::File { name, .. }) = blob {
         tokio::fs::remove_file(store.path(&name)).await?;
     }
-    Ok(Json(json!({"id": id, "object": "file", "deleted": true})).into_response())
+    let deleted = Json(json!({"id": id, "object": "file", "deleted": true}));
+    Ok(caller.answer(deleted.into_response()))
 }
 
-async fn content(State(store): Twin, Path(id): Path<String>) -> Result<Response, Broken> {
-    match store.blob("file", &id)? {
-        None => Ok(StatusCode::NOT_FOUND.into_response()),
-        Some(PlainBlob::Inline(bytes)) => Ok(Bytes::from(bytes).into_response()),
+async fn content(State(shared): Twin, caller: Admitted, Path(id): Path<String>) -> Result<Response, Broken> {
+    let store = &shared.store;
+    let response = match store.blob(caller.account, "file", &id)? {
+        None => StatusCode::NOT_FOUND.into_response(),
+        Some(PlainBlob::Inline(bytes)) => Bytes::from(bytes).into_response(),
         Some(PlainBlob::File { name, size }) => {
             let file = tokio::fs::File::open(store.path(&name)).await?.into_std().await;
             let pieces = futures::stream::try_unfold(
@@ -131,9 +187,10 @@ async fn content(State(store): Twin, Path(id): Path<String>) -> Result<Response,
                     Ok::<_, std::io::Error>(Some((piece, (file, left - length as u64, spare))))
                 },
             );
-            Ok(([(CONTENT_LENGTH, size)], Body::from_stream(pieces.into_stream())).into_response())
+            ([(CONTENT_LENGTH, size)], Body::from_stream(pieces.into_stream())).into_response()
         }
-    }
+    };
+    Ok(caller.answer(response))
 }
 
 fn read_piece(mut file: std::fs::File, mut buffer: Vec<u8>) -> std::io::Result<(std::fs::File, Vec<u8>)> {
@@ -172,30 +229,37 @@ impl Spare {
     }
 }
 
-async fn respond(State(store): Twin, Json(request): Json<Value>) -> Result<Response, Broken> {
+async fn respond(
+    State(shared): Twin,
+    caller: Admitted,
+    Json(request): Json<Value>,
+) -> Result<Response, Broken> {
     let id = new_id("resp");
     let record = json!({"id": id, "object": "response", "request": request});
     let body = record.to_string().into_bytes();
-    store
+    shared
+        .store
         .put(PlainRecord {
-            kind: "response".to_owned(),
+            account: caller.account,
+            kind: "response",
             id,
             body,
             blob: None,
         })
         .await?;
-    Ok(Json(record).into_response())
+    Ok(caller.answer(Json(record).into_response()))
 }
 
-async fn response(State(store): Twin, Path(id): Path<String>) -> Result<Response, Broken> {
-    answer(store.get("response", &id)?)
+async fn response(State(shared): Twin, caller: Admitted, Path(id): Path<String>) -> Result<Response, Broken> {
+    let record = shared.store.get(caller.account, "response", &id)?;
+    Ok(caller.answer(answer(record)))
 }
 
-fn answer(record: Option<Vec<u8>>) -> Result<Response, Broken> {
-    Ok(match record {
+fn answer(record: Option<Vec<u8>>) -> Response {
+    match record {
         Some(body) => ([(CONTENT_TYPE, "application/json")], body).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
-    })
+    }
 }
 
 fn new_id(prefix: &str) -> String {

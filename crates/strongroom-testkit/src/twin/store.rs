@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
+use strongroom_seal::{AccountId, Clock as _};
 use tokio::sync::oneshot;
 
 use crate::error::TestkitError;
@@ -17,25 +18,38 @@ const QUEUE: usize = 2048;
 const GROUP: usize = 256;
 const COPY: usize = 1 << 20;
 
+/// The sealed store's tables and settings, without what sealing needs.
 const SCHEMA: &str = "
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 PRAGMA secure_delete = ON;
 PRAGMA wal_autocheckpoint = 4096;
+PRAGMA cache_size = -8192;
+PRAGMA mmap_size = 8388608;
+PRAGMA temp_store = MEMORY;
 CREATE TABLE IF NOT EXISTS record (
-  seq     INTEGER PRIMARY KEY,
-  kind    TEXT NOT NULL,
-  id      TEXT NOT NULL,
-  created INTEGER NOT NULL,
-  body    BLOB NOT NULL
+  seq      INTEGER PRIMARY KEY,
+  account  BLOB NOT NULL,
+  kind     TEXT NOT NULL,
+  id       TEXT NOT NULL,
+  created  INTEGER NOT NULL,
+  expires  INTEGER,
+  revision INTEGER NOT NULL,
+  parts    INTEGER NOT NULL,
+  body     BLOB NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS record_by_id ON record (kind, id);
+CREATE UNIQUE INDEX IF NOT EXISTS record_by_id ON record (account, kind, id);
+CREATE INDEX IF NOT EXISTS record_by_kind ON record (account, kind);
+CREATE INDEX IF NOT EXISTS record_by_expiry ON record (expires) WHERE expires IS NOT NULL;
 CREATE TABLE IF NOT EXISTS part (
-  record INTEGER PRIMARY KEY,
-  size   INTEGER NOT NULL,
-  file   TEXT,
-  body   BLOB
-) STRICT;";
+  place INTEGER PRIMARY KEY,
+  part  INTEGER NOT NULL,
+  size  INTEGER NOT NULL,
+  file  TEXT,
+  body  BLOB,
+  CHECK ((file IS NULL) <> (body IS NULL))
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS part_by_file ON part (file) WHERE file IS NOT NULL;";
 
 /// Records and blobs in the clear.
 pub struct PlainStore {
@@ -46,8 +60,10 @@ pub struct PlainStore {
 
 /// What is stored of one object.
 pub struct PlainRecord {
+    /// Whose it is.
+    pub account: AccountId,
     /// What it is.
-    pub kind: String,
+    pub kind: &'static str,
     /// Its id within the kind.
     pub id: String,
     /// Its record.
@@ -70,8 +86,9 @@ pub enum PlainBlob {
 }
 
 enum Message {
-    Put(PlainRecord, oneshot::Sender<rusqlite::Result<()>>),
+    Put(PlainRecord, u64, oneshot::Sender<rusqlite::Result<()>>),
     Delete {
+        account: AccountId,
         kind: String,
         id: String,
         reply: oneshot::Sender<rusqlite::Result<()>>,
@@ -97,17 +114,20 @@ impl PlainStore {
         })
     }
 
-    /// Stores one object, durably.
-    pub async fn put(&self, record: PlainRecord) -> Result<(), TestkitError> {
+    /// Stores one object, durably; says when it was created, in milliseconds since 1970.
+    pub async fn put(&self, record: PlainRecord) -> Result<u64, TestkitError> {
+        let created = wall_ms();
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Put(record, reply))?;
-        answer.await.map_err(|_| ended())?.map_err(Into::into)
+        self.send(Message::Put(record, created, reply))?;
+        answer.await.map_err(|_| ended())??;
+        Ok(created)
     }
 
     /// Deletes one object.
-    pub async fn delete(&self, kind: &str, id: &str) -> Result<(), TestkitError> {
+    pub async fn delete(&self, account: AccountId, kind: &str, id: &str) -> Result<(), TestkitError> {
         let (reply, answer) = oneshot::channel();
         self.send(Message::Delete {
+            account,
             kind: kind.to_owned(),
             id: id.to_owned(),
             reply,
@@ -116,20 +136,22 @@ impl PlainStore {
     }
 
     /// One record's body.
-    pub fn get(&self, kind: &str, id: &str) -> Result<Option<Vec<u8>>, TestkitError> {
+    pub fn get(&self, account: AccountId, kind: &str, id: &str) -> Result<Option<Vec<u8>>, TestkitError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut statement = reader.prepare_cached("SELECT body FROM record WHERE kind = ?1 AND id = ?2")?;
-        Ok(statement.query_row([kind, id], |row| row.get(0)).optional()?)
+        let sql = "SELECT body FROM record WHERE account = ?1 AND kind = ?2 AND id = ?3";
+        let mut statement = reader.prepare_cached(sql)?;
+        let name = (account.as_bytes(), kind, id);
+        Ok(statement.query_row(name, |row| row.get(0)).optional()?)
     }
 
     /// One object's content.
-    pub fn blob(&self, kind: &str, id: &str) -> Result<Option<PlainBlob>, TestkitError> {
+    pub fn blob(&self, account: AccountId, kind: &str, id: &str) -> Result<Option<PlainBlob>, TestkitError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let mut statement = reader.prepare_cached(
-            "SELECT size, file, part.body FROM part JOIN record ON part.record = record.seq
-             WHERE kind = ?1 AND id = ?2",
+            "SELECT size, file, part.body FROM record JOIN part ON place = seq * 1024
+             WHERE account = ?1 AND kind = ?2 AND id = ?3",
         )?;
-        let found = statement.query_row([kind, id], |row| {
+        let found = statement.query_row((account.as_bytes(), kind, id), |row| {
             let size: i64 = row.get(0)?;
             let file: Option<String> = row.get(1)?;
             Ok(match file {
@@ -245,12 +267,16 @@ fn write(connection: &Connection, messages: &Receiver<Message>) {
         }
         let mut answers = Vec::with_capacity(group.len());
         let begun = step(connection, "BEGIN IMMEDIATE");
+        // No savepoints: what fails here fails at its first statement, and has changed nothing.
         for message in group {
             let (outcome, reply) = match message {
-                Message::Put(record, reply) => (unit(connection, || put(connection, &record)), reply),
-                Message::Delete { kind, id, reply } => {
-                    (unit(connection, || delete(connection, &kind, &id)), reply)
-                }
+                Message::Put(record, created, reply) => (put(connection, &record, created), reply),
+                Message::Delete {
+                    account,
+                    kind,
+                    id,
+                    reply,
+                } => (delete(connection, account, &kind, &id), reply),
             };
             answers.push((outcome, reply));
         }
@@ -266,29 +292,29 @@ fn write(connection: &Connection, messages: &Receiver<Message>) {
     }
 }
 
-fn unit(connection: &Connection, work: impl FnOnce() -> rusqlite::Result<()>) -> rusqlite::Result<()> {
-    step(connection, "SAVEPOINT unit")?;
-    let outcome = work();
-    if outcome.is_err() {
-        step(connection, "ROLLBACK TO unit")?;
-    }
-    step(connection, "RELEASE unit")?;
-    outcome
-}
-
-fn put(connection: &Connection, record: &PlainRecord) -> rusqlite::Result<()> {
+fn put(connection: &Connection, record: &PlainRecord, created: u64) -> rusqlite::Result<()> {
     connection
-        .prepare_cached("INSERT INTO record (kind, id, created, body) VALUES (?1, ?2, unixepoch(), ?3)")?
-        .execute(params![record.kind, record.id, record.body])?;
+        .prepare_cached(
+            "INSERT INTO record (account, kind, id, created, expires, revision, parts, body)
+             VALUES (?1, ?2, ?3, ?4, NULL, 1, ?5, ?6)",
+        )?
+        .execute(params![
+            record.account.as_bytes(),
+            record.kind,
+            record.id,
+            created.cast_signed(),
+            record.blob.is_some(),
+            record.body
+        ])?;
     let Some(blob) = &record.blob else { return Ok(()) };
     let (size, file, body) = match blob {
         PlainBlob::Inline(bytes) => (bytes.len() as u64, None, Some(bytes)),
         PlainBlob::File { name, size } => (*size, Some(name), None),
     };
     connection
-        .prepare_cached("INSERT INTO part (record, size, file, body) VALUES (?1, ?2, ?3, ?4)")?
+        .prepare_cached("INSERT INTO part (place, part, size, file, body) VALUES (?1, 0, ?2, ?3, ?4)")?
         .execute(params![
-            connection.last_insert_rowid(),
+            connection.last_insert_rowid() * 1024,
             size.cast_signed(),
             file,
             body
@@ -296,13 +322,13 @@ fn put(connection: &Connection, record: &PlainRecord) -> rusqlite::Result<()> {
         .map(drop)
 }
 
-fn delete(connection: &Connection, kind: &str, id: &str) -> rusqlite::Result<()> {
+fn delete(connection: &Connection, account: AccountId, kind: &str, id: &str) -> rusqlite::Result<()> {
     let seq: i64 = connection
-        .prepare_cached("SELECT seq FROM record WHERE kind = ?1 AND id = ?2")?
-        .query_row([kind, id], |row| row.get(0))?;
+        .prepare_cached("SELECT seq FROM record WHERE account = ?1 AND kind = ?2 AND id = ?3")?
+        .query_row((account.as_bytes(), kind, id), |row| row.get(0))?;
     connection
-        .prepare_cached("DELETE FROM part WHERE record = ?1")?
-        .execute([seq])?;
+        .prepare_cached("DELETE FROM part WHERE place = ?1")?
+        .execute([seq * 1024])?;
     connection
         .prepare_cached("DELETE FROM record WHERE seq = ?1")?
         .execute([seq])
@@ -311,6 +337,11 @@ fn delete(connection: &Connection, kind: &str, id: &str) -> rusqlite::Result<()>
 
 fn step(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute([]).map(drop)
+}
+
+fn wall_ms() -> u64 {
+    let wall = strongroom::SystemClock.now().wall;
+    u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn ended() -> io::Error {
