@@ -29,6 +29,9 @@ pub(crate) const KEY_NAME: usize = 256;
 /// Longest life of an access token, in seconds: Entra gives up to 28 hours to clients that can be told of a revocation.
 pub(crate) const TOKEN_LIFE_SECONDS: u64 = 29 * 3600;
 
+/// Signatures that are remembered as verified, 32 bytes each, in each of two generations.
+pub(crate) const SIGNATURES_REMEMBERED: usize = 1024;
+
 /// How far an assertion's times may lie off, in seconds. Its maker is another machine.
 pub(crate) const ASSERTION_SKEW_SECONDS: u64 = 300;
 

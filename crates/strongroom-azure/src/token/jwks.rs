@@ -53,7 +53,7 @@ impl Algorithm {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Rs256 => "RS256",
             Self::Ps256 => "PS256",
@@ -81,11 +81,16 @@ impl Jwk {
         }
     }
 
-    /// Whether the key made this signature. A key that is for something else, of another kind, or shorter than 2048 bits made none.
-    pub(crate) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+    /// Whether the key is one for signatures of this kind.
+    pub(super) fn is_for(&self, algorithm: Algorithm) -> bool {
         let for_signing = self.usage.as_deref().is_none_or(|usage| usage == "sig");
         let for_this = self.alg.as_deref().is_none_or(|alg| alg == algorithm.name());
-        if self.kty != "RSA" || !for_signing || !for_this {
+        self.kty == "RSA" && for_signing && for_this
+    }
+
+    /// Whether the key made this signature. A key that is for something else, of another kind, or shorter than 2048 bits made none.
+    pub(crate) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        if !self.is_for(algorithm) {
             return false;
         }
         let part = |text: &str| URL_SAFE_NO_PAD.decode(text).ok();

@@ -11,6 +11,7 @@ mod fetch;
 mod form;
 mod json;
 mod jwks;
+mod memo;
 mod parts;
 mod remote;
 mod signer;

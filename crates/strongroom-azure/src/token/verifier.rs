@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::audience::{KnownResource, same_audience};
 use super::jwks::Algorithm;
+use super::memo::Memo;
 use super::parts::{FormFault, Parts};
 use super::{Claims, KeySource};
 use crate::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
@@ -12,6 +13,7 @@ use crate::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
 #[derive(Clone)]
 pub struct Verifier {
     trusted: Arc<[TrustedIssuer]>,
+    memo: Arc<Memo>,
 }
 
 /// An issuer whose tokens count, and for what.
@@ -86,6 +88,7 @@ impl Verifier {
     pub fn new(trusted: impl Into<Vec<TrustedIssuer>>) -> Self {
         Self {
             trusted: trusted.into().into(),
+            memo: Arc::default(),
         }
     }
 
@@ -113,7 +116,10 @@ impl Verifier {
         }
         let kid = parts.header.kid.as_deref().ok_or(TokenError::Malformed)?;
         let key = issuer.keys.key(kid, now).await.ok_or(TokenError::UnknownKey)?;
-        if !key.verifies(Algorithm::Rs256, parts.message.as_bytes(), &parts.signature) {
+        if !self
+            .memo
+            .verifies(&key, Algorithm::Rs256, parts.message, &parts.signature)
+        {
             return Err(TokenError::Signature);
         }
         issuer.check_audience(&claims.aud, audiences)?;

@@ -364,3 +364,51 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_token_seen_before_ends_with_its_time_its_audience_and_its_key() {
+    let keys = Arc::new(Turning(std::sync::Mutex::new(SIGNER.jwks())));
+    let verifier = Verifier::new([TrustedIssuer {
+        keys: Arc::clone(&keys) as _,
+        ..trusted()
+    }]);
+    let token = SIGNER.sign(&claims()).unwrap();
+    let ask = |token: &str, audience: &str, now: u64| {
+        let audiences = [audience];
+        let mut verified = pin!(verifier.verify(token, &audiences, now));
+        match verified.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => outcome.map(drop),
+            Poll::Pending => unreachable!("a key at hand was waited for"),
+        }
+    };
+    for _ in 0..2 {
+        assert_eq!(ask(&token, VAULT, NOW), Ok(()));
+    }
+    assert_eq!(ask(&token, VAULT, NOW + 7200), Err(TokenError::Expired));
+    assert_eq!(ask(&token, "https://other", NOW), Err(TokenError::Audience));
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    let (header, _) = message.split_once('.').unwrap();
+    let other = serde_json::to_vec(&Claims {
+        oid: "somebody else".to_owned(),
+        ..claims()
+    });
+    let forged = format!("{header}.{}.{signature}", URL_SAFE_NO_PAD.encode(other.unwrap()));
+    assert_eq!(ask(&forged, VAULT, NOW), Err(TokenError::Signature));
+    // The issuer has another key of the same name now, then none.
+    let mut planted = Signer::generate().unwrap().public();
+    planted.kid = SIGNER.public().kid;
+    *keys.0.lock().unwrap() = Jwks { keys: vec![planted] };
+    assert_eq!(ask(&token, VAULT, NOW), Err(TokenError::Signature));
+    *keys.0.lock().unwrap() = Jwks::default();
+    assert_eq!(ask(&token, VAULT, NOW), Err(TokenError::UnknownKey));
+}
+
+/// An issuer that changes its keys.
+struct Turning(std::sync::Mutex<Jwks>);
+
+impl KeySource for Turning {
+    fn key<'a>(&'a self, kid: &'a str, _: u64) -> Asked<'a, Option<Jwk>> {
+        let found = self.0.lock().unwrap().key(kid).cloned();
+        Box::pin(std::future::ready(found))
+    }
+}
