@@ -9,7 +9,7 @@ use std::thread;
 use tokio::sync::oneshot;
 
 use crate::error::JournalError;
-use crate::limits::{GROUP_LENGTH, MAX_ENTRY_BYTES, MAX_READ, QUEUE_LENGTH};
+use crate::limits::{GATHERING, GROUP_LENGTH, MAX_ENTRY_BYTES, MAX_READ, QUEUE_LENGTH};
 use crate::note::{SigningKey, VerifyingKey};
 use crate::tiles::{FileNodes, Tiles, read_entries};
 use crate::tree::{Hash, consistency_proof, inclusion_proof, range_root};
@@ -156,9 +156,15 @@ impl Shared {
 /// Takes what waits, up to a group, and makes it durable with one synchronisation. Ends with the last `Journal`.
 /// What the disk fails to take is refused, never kept for later; a full disk that has room again takes the next.
 fn write_groups(shared: &Shared, units: &Receiver<Unit>) {
+    let mut before = 0;
     while let Ok(first) = units.recv() {
         let mut group = vec![first];
+        if before > 1 {
+            // Several append at once: one synchronisation costs as much as many entries.
+            thread::sleep(GATHERING);
+        }
         group.extend(units.try_iter().take(GROUP_LENGTH - 1));
+        before = group.len();
         while !group.is_empty() && write_some(shared, &mut group).is_ok() {}
         group
             .drain(..)

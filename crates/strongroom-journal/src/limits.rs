@@ -1,5 +1,7 @@
 //! Every number that bounds this crate.
 
+use std::time::Duration;
+
 /// Largest entry in bytes: the length prefix of an entry bundle has 16 bits.
 pub const MAX_ENTRY_BYTES: usize = u16::MAX as usize;
 
@@ -14,6 +16,9 @@ pub(crate) const QUEUE_LENGTH: usize = 4096;
 
 /// Appends that one `fdatasync` may serve.
 pub(crate) const GROUP_LENGTH: usize = 512;
+
+/// How long a group gathers where the one before served several appends.
+pub(crate) const GATHERING: Duration = Duration::from_millis(1);
 
 /// Entries that one call of `read` may return.
 pub(crate) const MAX_READ: u64 = 65_536;
