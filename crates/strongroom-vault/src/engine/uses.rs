@@ -129,6 +129,14 @@ impl VaultEngine {
         work: impl FnOnce(&dyn PrivateKey) -> Result<T, KeyFault> + Send + 'static,
     ) -> Result<Used<T>, VaultFault> {
         let key = KeyPath::new(key.vault, key.name, key.version);
+        if let Some(Ready { key, private }) = self.inner.remembered(&key, operation)?
+            && key.spec.is_brief()
+        {
+            return Ok(Used {
+                key,
+                value: work(&*private)?,
+            });
+        }
         self.work(move |inner| {
             let Ready { key, private } = inner.usable(key, operation)?;
             Ok(Used {
@@ -141,13 +149,21 @@ impl VaultEngine {
 }
 
 impl Inner {
-    /// The private key, if the rules allow this operation now. Keys in steady use are found without asking the database.
-    fn usable(&self, key: KeyPath, operation: KeyOperation) -> Result<Ready, VaultFault> {
-        let changes = self.database.changes();
-        if let Some(ready) = self.safe.ready(&key, changes) {
+    /// A key in steady use, which is found without asking the database, if the rules allow this operation now.
+    fn remembered(&self, key: &KeyPath, operation: KeyOperation) -> Result<Option<Ready>, VaultFault> {
+        let ready = self.safe.ready(key, self.database.changes());
+        if let Some(ready) = &ready {
             may_be_used(&ready.key, operation, self.now())?;
+        }
+        Ok(ready)
+    }
+
+    /// The private key, if the rules allow this operation now.
+    fn usable(&self, key: KeyPath, operation: KeyOperation) -> Result<Ready, VaultFault> {
+        if let Some(ready) = self.remembered(&key, operation)? {
             return Ok(ready);
         }
+        let changes = self.database.changes();
         let visit = self.safe.enter();
         let ready = self.database.read(|view| {
             let now = self.now();
