@@ -1,4 +1,4 @@
-//! The official clients, from outside: a virtual environment with pinned versions, a real `strongroom up`, pytest.
+//! The official clients, from outside: virtual environments with pinned versions, a real `strongroom up`, pytest.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -14,9 +14,14 @@ use crate::run::{self, Outcome};
 const READY_TRIES: u32 = 600;
 const READY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs every suite under `clients/`; a suite that cannot run is a failure.
-pub(crate) fn run() -> Outcome {
-    let python = environment()?;
+/// The suites' own environment, and that of azure-cli, whose pins clash with it: folder under `target/`, file of pins.
+const SUITES: [&str; 2] = ["venv", "clients/requirements.txt"];
+const AZ: [&str; 2] = ["venv-az", "clients/az/requirements.txt"];
+
+/// Runs the suites named, which are folders under `clients/`, or all of them; a suite that cannot run is a failure.
+pub(crate) fn run(suites: &[String]) -> Outcome {
+    let python = environment(SUITES)?.join("bin/python");
+    let az = environment(AZ)?.join("bin/az");
     // The same selection as in the test step, so that nothing is compiled a second time with other features.
     run::cargo(&[
         "test",
@@ -32,40 +37,45 @@ pub(crate) fn run() -> Outcome {
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let system = System::start(&folder.join("data"))?;
     let mut pytest = Command::new(&python);
+    pytest.args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]);
+    if suites.is_empty() {
+        pytest.arg("clients");
+    }
+    pytest.args(suites.iter().map(|suite| format!("clients/{suite}")));
     pytest
-        .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "clients"])
-        .current_dir(run::root());
-    pytest.envs(system.variables.iter().cloned());
-    pytest
+        .current_dir(run::root())
+        .envs(system.variables.iter().cloned())
         .env("STRONGROOM_BINARY", binary("strongroom"))
-        .env("STRONGROOM_DATA", folder.join("data"));
-    pytest
+        .env("STRONGROOM_DATA", folder.join("data"))
         .env("STRONGROOM_TINK_PEER", binary("examples/tink_peer"))
+        .env("STRONGROOM_AZ", az)
         .env("PYTHONDONTWRITEBYTECODE", "1");
     run::command(&mut pytest)
 }
 
-/// A virtual environment under `target/` that holds what `clients/requirements.txt` pins.
-fn environment() -> Result<PathBuf, String> {
-    let folder = run::root().join("target/venv");
-    let python = folder.join("bin/python");
-    if !python.is_file() {
-        run::command(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+/// A virtual environment under `target/` that holds what the file pins. Where the file is as it was, nothing is made anew.
+fn environment([name, pins]: [&str; 2]) -> Result<PathBuf, String> {
+    let (folder, pins) = (run::root().join("target").join(name), run::root().join(pins));
+    let wanted = fs::read_to_string(&pins).map_err(|error| format!("{}: {error}", pins.display()))?;
+    // Written last: an environment that was left half made has none.
+    let made_of = folder.join("made-of.txt");
+    if fs::read_to_string(&made_of).is_ok_and(|known| known == wanted) {
+        return Ok(folder);
     }
-    let install = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--requirement",
-    ];
     run::command(
-        Command::new(&python)
-            .args(install)
-            .arg(run::root().join("clients/requirements.txt")),
+        Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&folder),
     )?;
-    Ok(python)
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    run::command(
+        Command::new(folder.join("bin/python"))
+            .args(install)
+            .arg("--requirement")
+            .arg(&pins),
+    )?;
+    fs::write(&made_of, wanted).map_err(|error| format!("{}: {error}", made_of.display()))?;
+    Ok(folder)
 }
 
 fn binary(name: &str) -> PathBuf {

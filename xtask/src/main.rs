@@ -17,7 +17,9 @@ usage: cargo xtask <command>
   test          everything that must pass: format, lints, tidy, dependencies, unit and end to end, vectors, fuzz, real clients
   tidy          the shape of the house: edges between crates, sizes, documents, exposed secrets, no unsealed switch
   deny          licences, sources, duplicate versions and who may use what (installs cargo-deny under target/)
-  clients       the official clients against a running `strongroom up` (makes its own virtual environment)
+  clients [SUITE ...]
+                the official clients against a running `strongroom up` (makes its own virtual environments); suites are folders
+                under clients/
   fuzz [SECS]   each fuzz target for SECS seconds (default 5)
   vectors       writes the test vectors anew
   train-rehearsal
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
         "test" => test(),
         "tidy" => tidy::check(),
         "deny" => run::deny(),
-        "clients" => clients::run(),
+        "clients" => clients::run(&arguments.collect::<Vec<_>>()),
         "fuzz" => fuzz::run(arguments.next().as_deref().unwrap_or("5")),
         "vectors" => vectors::write(),
         "train-rehearsal" => run::cargo(&[
@@ -83,7 +85,7 @@ fn test() -> Outcome {
             ])
         }),
         ("vectors", vectors::check),
-        ("real clients", clients::run),
+        ("real clients", || clients::run(&[])),
         ("fuzz", || fuzz::run("5")),
         ("dependencies", run::deny),
     ];

@@ -9,10 +9,9 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use strongroom_azure::token::Form;
-use strongroom_azure::{ErrorStatus, Problem};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -62,6 +61,15 @@ struct Answer {
     resource: String,
     token_type: &'static str,
     client_id: String,
+}
+
+/// What App Service answers where there is no token.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AppServiceError {
+    status_code: u16,
+    message: &'static str,
+    correlation_id: Uuid,
 }
 
 impl Hosts {
@@ -168,7 +176,7 @@ async fn app_service(
     let presented = text(&headers, "x-identity-header");
     match issuer.identity_grant(presented, query.as_deref().unwrap_or_default()) {
         Ok(answer) => uncached(Json(answer)),
-        Err(denied) => uncached(denied.as_problem()),
+        Err(denied) => uncached(denied.as_app_service_error()),
     }
 }
 
@@ -216,21 +224,26 @@ impl Denied {
         }
     }
 
-    /// As App Service says it.
-    fn as_problem(&self) -> Problem {
-        let (status, code) = match self {
-            Self::Secret => (ErrorStatus::UNAUTHORIZED, "Unauthorized"),
-            Self::Token(Refusal::Failed) => (ErrorStatus::INTERNAL, "InternalError"),
-            Self::Request(_) | Self::Identity | Self::Token(_) => (ErrorStatus::BAD_REQUEST, "BadRequest"),
+    /// As App Service says it: clients show `message` to their users.
+    fn as_app_service_error(&self) -> (StatusCode, Json<AppServiceError>) {
+        let status = match self {
+            Self::Secret => StatusCode::UNAUTHORIZED,
+            Self::Token(Refusal::Failed) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Request(_) | Self::Identity | Self::Token(_) => StatusCode::BAD_REQUEST,
         };
-        Problem::new(status, code, self.sentence())
+        let body = AppServiceError {
+            status_code: status.as_u16(),
+            message: self.sentence(),
+            correlation_id: Uuid::new_v4(),
+        };
+        (status, Json(body))
     }
 
     /// As a machine's endpoint says it. Clients take 400 for "no identity here", and try 404 and 5xx again.
-    fn as_machine_error(&self) -> (http::StatusCode, Json<HashMap<&'static str, &'static str>>) {
+    fn as_machine_error(&self) -> (StatusCode, Json<HashMap<&'static str, &'static str>>) {
         let (status, error) = match self {
-            Self::Secret => (http::StatusCode::UNAUTHORIZED, "unauthorized_client"),
-            _ => (http::StatusCode::BAD_REQUEST, "invalid_request"),
+            Self::Secret => (StatusCode::UNAUTHORIZED, "unauthorized_client"),
+            _ => (StatusCode::BAD_REQUEST, "invalid_request"),
         };
         let body = HashMap::from([("error", error), ("error_description", self.sentence())]);
         (status, Json(body))

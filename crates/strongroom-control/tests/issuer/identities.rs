@@ -193,11 +193,14 @@ async fn a_token_for_something_unknown_is_refused_here_too() {
             .header("x-identity-header", &secret)
             .body(Body::empty())
             .unwrap();
+        let answer = send(hosted.rig.issuer.identity_routes(), request).await;
+        // In the shape of App Service, whose `message` is what clients show.
         assert_eq!(
-            send(hosted.rig.issuer.identity_routes(), request).await.status,
-            400,
+            (answer.status.as_u16(), &answer.body["statusCode"]),
+            (400, &400.into()),
             "{uri}"
         );
+        assert!(answer.body["message"].is_string());
     }
 }
 
