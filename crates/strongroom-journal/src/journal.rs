@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::error::JournalError;
 use crate::limits::{GATHERING, GROUP_LENGTH, MAX_ENTRY_BYTES, MAX_READ, QUEUE_LENGTH};
@@ -28,6 +28,8 @@ struct Shared {
     durable: AtomicU64,
     /// The disk failed: what is in memory may differ from what is on it, and only the latter counts.
     doubtful: AtomicBool,
+    /// Fires whenever the writer took something out of the queue.
+    room: Notify,
 }
 
 struct Unit {
@@ -64,6 +66,7 @@ impl Journal {
             tiles: Mutex::new(tiles),
             durable,
             doubtful: AtomicBool::new(false),
+            room: Notify::new(),
         });
         let (queue, units) = sync_channel(QUEUE_LENGTH);
         let writer = Arc::clone(&shared);
@@ -75,14 +78,26 @@ impl Journal {
 
     /// Queues an entry. It counts as journalled once the receipt says so.
     pub fn append(&self, entry: Vec<u8>) -> Result<Receipt, JournalError> {
-        if entry.is_empty() || entry.len() > MAX_ENTRY_BYTES {
-            return Err(JournalError::EntrySize { bytes: entry.len() });
-        }
-        let (done, receipt) = oneshot::channel();
-        match self.queue.try_send(Unit { entry, done }) {
-            Ok(()) => Ok(Receipt(receipt)),
+        let (unit, receipt) = unit(entry)?;
+        match self.queue.try_send(unit) {
+            Ok(()) => Ok(receipt),
             Err(TrySendError::Full(_)) => Err(JournalError::Busy),
             Err(TrySendError::Disconnected(_)) => Err(JournalError::Closed),
+        }
+    }
+
+    /// The same for whoever can wait: never `Busy`, it resolves when the queue had room.
+    pub async fn append_in_turn(&self, entry: Vec<u8>) -> Result<Receipt, JournalError> {
+        let (mut unit, receipt) = unit(entry)?;
+        loop {
+            // From here on no room that comes free is missed.
+            let room = self.shared.room.notified();
+            match self.queue.try_send(unit) {
+                Ok(()) => return Ok(receipt),
+                Err(TrySendError::Full(back)) => unit = back,
+                Err(TrySendError::Disconnected(_)) => return Err(JournalError::Closed),
+            }
+            room.await;
         }
     }
 
@@ -153,6 +168,14 @@ impl Shared {
     }
 }
 
+fn unit(entry: Vec<u8>) -> Result<(Unit, Receipt), JournalError> {
+    if entry.is_empty() || entry.len() > MAX_ENTRY_BYTES {
+        return Err(JournalError::EntrySize { bytes: entry.len() });
+    }
+    let (done, receipt) = oneshot::channel();
+    Ok((Unit { entry, done }, Receipt(receipt)))
+}
+
 /// Takes what waits, up to a group, and makes it durable with one synchronisation. Ends with the last `Journal`.
 /// What the disk fails to take is refused, never kept for later; a full disk that has room again takes the next.
 fn write_groups(shared: &Shared, units: &Receiver<Unit>) {
@@ -165,6 +188,7 @@ fn write_groups(shared: &Shared, units: &Receiver<Unit>) {
         }
         group.extend(units.try_iter().take(GROUP_LENGTH - 1));
         before = group.len();
+        shared.room.notify_waiters();
         while !group.is_empty() && write_some(shared, &mut group).is_ok() {}
         group
             .drain(..)

@@ -277,6 +277,38 @@ fn a_disk_that_is_well_again_takes_entries_again_and_nothing_that_was_acknowledg
     }
 }
 
+#[tokio::test]
+async fn whoever_appends_in_turn_waits_for_room_in_a_full_queue_and_loses_nothing() {
+    let folder = TempDir::new().unwrap();
+    let journal = open(folder.path());
+    let mut receipts = Vec::new();
+    let entry = |number: usize| format!("entry {number}").into_bytes();
+    for round in 0..2 {
+        loop {
+            match journal.append(entry(receipts.len())) {
+                Ok(receipt) => receipts.push(receipt),
+                Err(JournalError::Busy) => break,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        for _ in 0..1000 * round {
+            receipts.push(journal.append_in_turn(entry(receipts.len())).await.unwrap());
+        }
+    }
+    let count = receipts.len();
+    assert!(count > 5000, "{count}");
+    for (index, receipt) in (0..).zip(receipts) {
+        assert_eq!(receipt.durable().await.unwrap(), index);
+    }
+    let entries = journal.read(0, count as u64).unwrap();
+    assert!(
+        entries
+            .iter()
+            .enumerate()
+            .all(|(number, found)| *found == entry(number))
+    );
+}
+
 #[test]
 fn a_missing_tile_is_reported_as_damage() {
     let folder = TempDir::new().unwrap();
