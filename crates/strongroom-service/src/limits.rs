@@ -99,3 +99,7 @@ pub(crate) const EXPIRES_AFTER: std::ops::RangeInclusive<u64> = 3600..=2_592_000
 pub(crate) const RESPONSE_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// What `Retry-After` says where the key's state does not know better.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Events of the store put into the journal at once.
+pub(crate) const EVENTS_KEPT: usize = 256;
+/// How often events that the journal does not take are tried again.
+pub(crate) const KEEP_AGAIN: Duration = Duration::from_secs(1);
