@@ -1,5 +1,6 @@
 //! The journal as its users hold it: one writer thread, many appenders, receipts.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -189,10 +190,13 @@ fn write_groups(shared: &Shared, units: &Receiver<Unit>) {
         group.extend(units.try_iter().take(GROUP_LENGTH - 1));
         before = group.len();
         shared.room.notify_waiters();
-        while !group.is_empty() && write_some(shared, &mut group).is_ok() {}
-        group
-            .drain(..)
-            .for_each(|unit| answer(unit, Err(JournalError::Failing)));
+        let mut refused = None;
+        while !group.is_empty() && refused.is_none() {
+            refused = write_some(shared, &mut group).err();
+        }
+        if let Some(error) = refused {
+            group.drain(..).for_each(|unit| answer(unit, Err(refusal(&error))));
+        }
     }
 }
 
@@ -206,14 +210,28 @@ fn write_some(shared: &Shared, group: &mut Vec<Unit>) -> Result<(), JournalError
     shared.doubtful.store(result.is_err(), Ordering::Release);
     drop(tiles);
     for (index, unit) in (first..).zip(units) {
-        let told = if result.is_ok() {
-            Ok(index)
-        } else {
-            Err(JournalError::Failing)
+        let told = match &result {
+            Ok(()) => Ok(index),
+            Err(error) => Err(refusal(error)),
         };
         answer(unit, told);
     }
     result
+}
+
+/// What whoever appends is told of it.
+fn refusal(error: &JournalError) -> JournalError {
+    match error {
+        JournalError::Io(cause)
+            if matches!(
+                cause.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ) =>
+        {
+            JournalError::Full
+        }
+        _ => JournalError::Failing,
+    }
 }
 
 fn answer(unit: Unit, result: Result<u64, JournalError>) {
