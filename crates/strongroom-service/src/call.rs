@@ -161,11 +161,13 @@ impl Query {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .rev()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.all(name).next_back()
+    }
+
+    /// Every value of this name.
+    pub(crate) fn all(&self, name: &str) -> impl DoubleEndedIterator<Item = &str> {
+        let named = self.0.iter().filter(move |(key, _)| key == name);
+        named.map(|(_, value)| value.as_str())
     }
 }
 

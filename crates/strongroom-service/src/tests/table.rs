@@ -101,6 +101,24 @@ async fn a_full_disk_is_an_answer_of_its_own_that_is_not_to_be_tried_again() {
 }
 
 #[tokio::test]
+async fn what_a_query_wants_included_is_known_or_refused() {
+    let rig = Rig::new().await;
+    for path in [
+        "/openai/v1/responses/resp_0",
+        "/openai/v1/responses/resp_0/input_items",
+    ] {
+        let known = format!("{path}?include[]=reasoning.encrypted_content&include[]=web_search_call.results");
+        assert_eq!(rig.get(&known).await.error().0, 404);
+        for wrong in ["include[]=all&include[]=file_search_call.results", "include=all"] {
+            assert_eq!(
+                rig.get(&format!("{path}?{wrong}")).await.error(),
+                (400, "invalid_value".to_owned(), Some("include".to_owned()))
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn answers_carry_the_ids_of_their_form() {
     let rig = Rig::new().await;
     let answer = rig.get("/openai/v1/models").await;
