@@ -195,7 +195,9 @@ fn write_groups(shared: &Shared, units: &Receiver<Unit>) {
             refused = write_some(shared, &mut group).err();
         }
         if let Some(error) = refused {
-            group.drain(..).for_each(|unit| answer(unit, Err(refusal(&error))));
+            group
+                .drain(..)
+                .for_each(|unit| answer(unit, Err(refusal(&error))));
         }
     }
 }
