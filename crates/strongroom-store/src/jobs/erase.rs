@@ -60,6 +60,7 @@ async fn erase(inner: &Inner, told: &mut u64) -> Result<bool, StorageFault> {
     let (deleted, true) = (deleted?, erased?) else {
         return Ok(false);
     };
+    inner.traces.erased();
     if deleted.is_empty() {
         return Ok(true);
     }

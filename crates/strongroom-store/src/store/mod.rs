@@ -140,6 +140,11 @@ impl Store {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     /// Follows which account uses which key.
     pub fn bind(&self, bindings: watch::Receiver<Vec<Binding>>) {
         self.inner.keyring.bind(bindings);
