@@ -66,6 +66,41 @@ fn an_append_cut_off_by_a_crash_is_dropped_and_the_rest_kept() {
     }
 }
 
+#[test]
+fn after_a_failure_nothing_is_built_on_a_journal_that_lost_what_was_durable() {
+    let folder = TempDir::new().unwrap();
+    let journal = open(folder.path());
+    fill(&journal, 0..255);
+    let place = folder.path().join("journal");
+    let (tiles, aside) = (place.join("tile"), folder.path().join("aside"));
+    fs::rename(&tiles, &aside).unwrap();
+    fs::write(&tiles, b"in the way").unwrap();
+    let refused = journal.append(b"entry 255".to_vec()).unwrap().wait();
+    assert!(matches!(refused, Err(JournalError::Failing)), "{refused:?}");
+    fs::remove_file(&tiles).unwrap();
+    fs::rename(&aside, &tiles).unwrap();
+    let whole = head_of(folder.path());
+    fs::write(place.join("head"), &whole[..40]).unwrap();
+    let refused = journal.append(b"entry 256".to_vec()).unwrap().wait();
+    assert!(matches!(refused, Err(JournalError::Failing)), "{refused:?}");
+    assert!(matches!(journal.checkpoint(), Err(JournalError::Damaged { .. })));
+    assert!(
+        !place.join("checkpoint").exists(),
+        "nothing was signed over what is left"
+    );
+    assert_eq!(journal.size(), 256, "what was durable still counts");
+    fs::write(place.join("head"), whole).unwrap();
+    fill(&journal, 256..300);
+    assert_eq!(
+        journal.read(254, 257).unwrap(),
+        [
+            b"entry 254".to_vec(),
+            b"entry 255".to_vec(),
+            b"entry 256".to_vec()
+        ]
+    );
+}
+
 /// What of the journal is on the disk.
 fn head_of(folder: &Path) -> Vec<u8> {
     fs::read(folder.join("journal/head")).unwrap()
