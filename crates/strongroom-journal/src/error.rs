@@ -19,6 +19,9 @@ pub enum JournalError {
     /// The disk did not take the entry; it may be there all the same. Try again when the disk is well.
     #[error("the journal's disk fails")]
     Failing,
+    /// The disk has no room for the entry. Try again when somebody made some.
+    #[error("the journal's disk is full")]
+    Full,
     /// The asked index, size or range lies beyond what is durable.
     #[error("the journal has {size} entries")]
     OutOfRange {

@@ -1,12 +1,13 @@
 //! The journal as its users hold it: one writer thread, many appenders, receipts.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::error::JournalError;
 use crate::limits::{GATHERING, GROUP_LENGTH, MAX_ENTRY_BYTES, MAX_READ, QUEUE_LENGTH};
@@ -28,6 +29,8 @@ struct Shared {
     durable: AtomicU64,
     /// The disk failed: what is in memory may differ from what is on it, and only the latter counts.
     doubtful: AtomicBool,
+    /// Fires whenever the writer took something out of the queue.
+    room: Notify,
 }
 
 struct Unit {
@@ -64,6 +67,7 @@ impl Journal {
             tiles: Mutex::new(tiles),
             durable,
             doubtful: AtomicBool::new(false),
+            room: Notify::new(),
         });
         let (queue, units) = sync_channel(QUEUE_LENGTH);
         let writer = Arc::clone(&shared);
@@ -75,14 +79,26 @@ impl Journal {
 
     /// Queues an entry. It counts as journalled once the receipt says so.
     pub fn append(&self, entry: Vec<u8>) -> Result<Receipt, JournalError> {
-        if entry.is_empty() || entry.len() > MAX_ENTRY_BYTES {
-            return Err(JournalError::EntrySize { bytes: entry.len() });
-        }
-        let (done, receipt) = oneshot::channel();
-        match self.queue.try_send(Unit { entry, done }) {
-            Ok(()) => Ok(Receipt(receipt)),
+        let (unit, receipt) = unit(entry)?;
+        match self.queue.try_send(unit) {
+            Ok(()) => Ok(receipt),
             Err(TrySendError::Full(_)) => Err(JournalError::Busy),
             Err(TrySendError::Disconnected(_)) => Err(JournalError::Closed),
+        }
+    }
+
+    /// The same for whoever can wait: never `Busy`, it resolves when the queue had room.
+    pub async fn append_in_turn(&self, entry: Vec<u8>) -> Result<Receipt, JournalError> {
+        let (mut unit, receipt) = unit(entry)?;
+        loop {
+            // From here on no room that comes free is missed.
+            let room = self.shared.room.notified();
+            match self.queue.try_send(unit) {
+                Ok(()) => return Ok(receipt),
+                Err(TrySendError::Full(back)) => unit = back,
+                Err(TrySendError::Disconnected(_)) => return Err(JournalError::Closed),
+            }
+            room.await;
         }
     }
 
@@ -153,6 +169,14 @@ impl Shared {
     }
 }
 
+fn unit(entry: Vec<u8>) -> Result<(Unit, Receipt), JournalError> {
+    if entry.is_empty() || entry.len() > MAX_ENTRY_BYTES {
+        return Err(JournalError::EntrySize { bytes: entry.len() });
+    }
+    let (done, receipt) = oneshot::channel();
+    Ok((Unit { entry, done }, Receipt(receipt)))
+}
+
 /// Takes what waits, up to a group, and makes it durable with one synchronisation. Ends with the last `Journal`.
 /// What the disk fails to take is refused, never kept for later; a full disk that has room again takes the next.
 fn write_groups(shared: &Shared, units: &Receiver<Unit>) {
@@ -165,10 +189,16 @@ fn write_groups(shared: &Shared, units: &Receiver<Unit>) {
         }
         group.extend(units.try_iter().take(GROUP_LENGTH - 1));
         before = group.len();
-        while !group.is_empty() && write_some(shared, &mut group).is_ok() {}
-        group
-            .drain(..)
-            .for_each(|unit| answer(unit, Err(JournalError::Failing)));
+        shared.room.notify_waiters();
+        let mut refused = None;
+        while !group.is_empty() && refused.is_none() {
+            refused = write_some(shared, &mut group).err();
+        }
+        if let Some(error) = refused {
+            group
+                .drain(..)
+                .for_each(|unit| answer(unit, Err(refusal(&error))));
+        }
     }
 }
 
@@ -182,14 +212,28 @@ fn write_some(shared: &Shared, group: &mut Vec<Unit>) -> Result<(), JournalError
     shared.doubtful.store(result.is_err(), Ordering::Release);
     drop(tiles);
     for (index, unit) in (first..).zip(units) {
-        let told = if result.is_ok() {
-            Ok(index)
-        } else {
-            Err(JournalError::Failing)
+        let told = match &result {
+            Ok(()) => Ok(index),
+            Err(error) => Err(refusal(error)),
         };
         answer(unit, told);
     }
     result
+}
+
+/// What whoever appends is told of it.
+fn refusal(error: &JournalError) -> JournalError {
+    match error {
+        JournalError::Io(cause)
+            if matches!(
+                cause.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ) =>
+        {
+            JournalError::Full
+        }
+        _ => JournalError::Failing,
+    }
 }
 
 fn answer(unit: Unit, result: Result<u64, JournalError>) {

@@ -66,6 +66,41 @@ fn an_append_cut_off_by_a_crash_is_dropped_and_the_rest_kept() {
     }
 }
 
+#[test]
+fn after_a_failure_nothing_is_built_on_a_journal_that_lost_what_was_durable() {
+    let folder = TempDir::new().unwrap();
+    let journal = open(folder.path());
+    fill(&journal, 0..255);
+    let place = folder.path().join("journal");
+    let (tiles, aside) = (place.join("tile"), folder.path().join("aside"));
+    fs::rename(&tiles, &aside).unwrap();
+    fs::write(&tiles, b"in the way").unwrap();
+    let refused = journal.append(b"entry 255".to_vec()).unwrap().wait();
+    assert!(matches!(refused, Err(JournalError::Failing)), "{refused:?}");
+    fs::remove_file(&tiles).unwrap();
+    fs::rename(&aside, &tiles).unwrap();
+    let whole = head_of(folder.path());
+    fs::write(place.join("head"), &whole[..40]).unwrap();
+    let refused = journal.append(b"entry 256".to_vec()).unwrap().wait();
+    assert!(matches!(refused, Err(JournalError::Failing)), "{refused:?}");
+    assert!(matches!(journal.checkpoint(), Err(JournalError::Damaged { .. })));
+    assert!(
+        !place.join("checkpoint").exists(),
+        "nothing was signed over what is left"
+    );
+    assert_eq!(journal.size(), 256, "what was durable still counts");
+    fs::write(place.join("head"), whole).unwrap();
+    fill(&journal, 256..300);
+    assert_eq!(
+        journal.read(254, 257).unwrap(),
+        [
+            b"entry 254".to_vec(),
+            b"entry 255".to_vec(),
+            b"entry 256".to_vec()
+        ]
+    );
+}
+
 /// What of the journal is on the disk.
 fn head_of(folder: &Path) -> Vec<u8> {
     fs::read(folder.join("journal/head")).unwrap()
@@ -275,6 +310,38 @@ fn a_disk_that_is_well_again_takes_entries_again_and_nothing_that_was_acknowledg
         let proof = journal.inclusion_proof(index, 600).unwrap();
         verify_inclusion(&leaf_hash(entry), index, 600, &proof, &head.root).unwrap();
     }
+}
+
+#[tokio::test]
+async fn whoever_appends_in_turn_waits_for_room_in_a_full_queue_and_loses_nothing() {
+    let folder = TempDir::new().unwrap();
+    let journal = open(folder.path());
+    let mut receipts = Vec::new();
+    let entry = |number: usize| format!("entry {number}").into_bytes();
+    for round in 0..2 {
+        loop {
+            match journal.append(entry(receipts.len())) {
+                Ok(receipt) => receipts.push(receipt),
+                Err(JournalError::Busy) => break,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        for _ in 0..1000 * round {
+            receipts.push(journal.append_in_turn(entry(receipts.len())).await.unwrap());
+        }
+    }
+    let count = receipts.len();
+    assert!(count > 5000, "{count}");
+    for (index, receipt) in (0..).zip(receipts) {
+        assert_eq!(receipt.durable().await.unwrap(), index);
+    }
+    let entries = journal.read(0, count as u64).unwrap();
+    assert!(
+        entries
+            .iter()
+            .enumerate()
+            .all(|(number, found)| *found == entry(number))
+    );
 }
 
 #[test]

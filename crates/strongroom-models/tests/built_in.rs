@@ -240,12 +240,15 @@ async fn what_the_engine_cannot_do_is_refused_with_the_parameter_at_fault() {
     let engine = rehearsal();
     for (param, value) in [
         ("messages", json!([])),
-        ("messages", json!([{"role": "tool", "content": "x"}])),
+        ("messages[0].role", json!([{"role": "tool", "content": "x"}])),
         (
-            "messages",
+            "messages[0].content",
             json!([{"role": "user", "content": [{"type": "image_url"}]}]),
         ),
-        ("messages", json!([{"role": "user"}])),
+        (
+            "messages[1].content",
+            json!([{"role": "user", "content": "x"}, {"role": "user"}]),
+        ),
         ("n", json!(2)),
         ("tools", json!([{}])),
         ("temperature", json!(3)),
@@ -258,7 +261,8 @@ async fn what_the_engine_cannot_do_is_refused_with_the_parameter_at_fault() {
         ("logprobs", json!(true)),
         ("response_format", json!({"type": "json_object"})),
     ] {
-        let refused = engine.chat(ask("Hello", json!({param: value.clone()}))).await;
+        let field = param.split('[').next().unwrap_or(param);
+        let refused = engine.chat(ask("Hello", json!({field: value.clone()}))).await;
         let Err(EngineError::BadRequest { param: blamed, .. }) = refused else {
             panic!("{param} {value} passed")
         };

@@ -1,11 +1,8 @@
 //! What can be said of the files without any key.
 
-use std::path::Path;
-
-use crate::database::Database;
+use crate::database::{Database, Owner};
 use crate::error::VerifyError;
 use crate::folder::{self, Found, Role};
-use crate::limits::COMMIT_WAIT;
 use crate::report::{Class, Report};
 use crate::text::Scanner;
 
@@ -35,9 +32,10 @@ pub(crate) fn check_files(
             Role::DatabaseLog => report.bytes.add(Class::Index, found.bytes),
             Role::Lock if found.bytes == 0 => {}
             Role::Blob | Role::Staged | Role::Incoming => check_blob(found, report)?,
-            Role::Lock | Role::Unknown => {
+            Role::Lock | Role::Unknown if found.is_there() => {
                 report.unaccounted(&found.name, found.bytes, "the format names no such file");
             }
+            Role::Lock | Role::Unknown => {}
         }
     }
     Ok(())
@@ -55,67 +53,66 @@ pub(crate) fn tally_database(database: &Database, report: &mut Report) -> Result
     Ok(())
 }
 
-/// Blobs that no record refers to. A live service commits meanwhile, so a fresh look at the database decides, and a second one
-/// after the time that a commit may take.
-pub(crate) fn check_owners(folder: &Path, files: &[Found], report: &mut Report) -> Result<(), VerifyError> {
-    let is_durable = |found: &&Found| matches!(found.role, Role::Blob | Role::Staged);
-    let blobs = files.iter().filter(is_durable).collect();
-    let mut strays = without_owner(folder, blobs, report)?;
-    if !strays.is_empty() {
-        std::thread::sleep(COMMIT_WAIT);
-        strays = without_owner(folder, strays, report)?;
-    }
-    let database = Database::open(folder)?;
-    for found in strays {
-        if found.role == Role::Staged || database.gives_up(found.blob())? {
-            report.bytes.add(Class::Incoming, found.bytes);
+/// Blobs that no record refers to. A live service commits and deletes meanwhile: a settled blob's record was committed before the blob was
+/// found, and a deleted object's blob is forgotten only after it is removed.
+pub(crate) fn check_owners(
+    database: &Database,
+    files: &[Found],
+    report: &mut Report,
+) -> Result<(), VerifyError> {
+    for found in files {
+        if !matches!(found.role, Role::Blob | Role::Staged) {
             continue;
         }
-        let what = "no record refers to this blob, though one did: the database is older than it, or it was put there";
-        report.unaccounted(&found.name, found.bytes, what);
-    }
-    Ok(())
-}
-
-/// Those that are there and that no record refers to now; the others are counted.
-fn without_owner<'a>(
-    folder: &Path,
-    blobs: Vec<&'a Found>,
-    report: &mut Report,
-) -> Result<Vec<&'a Found>, VerifyError> {
-    let database = Database::open(folder)?;
-    let mut strays = Vec::new();
-    for found in blobs {
-        if database.refers_to(found.blob())? {
-            report.bytes.add(Class::Sealed, found.bytes);
-        } else if found.path.exists() {
-            strays.push(found);
+        match database.owner(found.blob())? {
+            Owner::Record => report.bytes.add(Class::Sealed, found.bytes),
+            // Removed or settled since it was found.
+            Owner::Deletion | Owner::Nobody if !found.is_there() => {}
+            Owner::Deletion => report.bytes.add(Class::Incoming, found.bytes),
+            Owner::Nobody if found.role == Role::Staged => report.bytes.add(Class::Incoming, found.bytes),
+            Owner::Nobody => {
+                let what = "no record refers to this blob, though one did: the database is older than it, or it was put there";
+                report.unaccounted(&found.name, found.bytes, what);
+            }
         }
     }
-    Ok(strays)
+    Ok(())
 }
 
 fn check_blob(found: &Found, report: &mut Report) -> Result<(), VerifyError> {
     if found.role == Role::Incoming {
         report.bytes.add(Class::Incoming, found.bytes);
     }
-    let mut first = None;
-    folder::read(&found.path, |chunk| first = first.or(chunk.first().copied()))?;
-    // One length byte opens the header: 40.
-    if first.is_some_and(|byte| byte != 40) {
-        report.fault(&found.name, "it does not begin as a sealed blob does");
+    // One length byte opens the header: 40. What does not begin so is read again before it is a fault.
+    for _ in 0..2 {
+        let mut first = None;
+        folder::read(&found.path, |chunk| first = first.or(chunk.first().copied()))?;
+        if first.is_none_or(|byte| byte == 40) {
+            return Ok(());
+        }
     }
+    report.fault(&found.name, "it does not begin as a sealed blob does");
     Ok(())
 }
 
+/// What is found is read again before it is a fault: a live service may have written at that very moment.
 fn check_text(found: &Found, documented: &[&str], report: &mut Report) -> Result<(), VerifyError> {
-    let mut scanner = Scanner::new(documented);
-    folder::read(&found.path, |chunk| scanner.feed(chunk))?;
-    for (offset, length) in scanner.finish() {
+    let mut texts = scan(found, documented)?;
+    if !texts.is_empty() {
+        let again = scan(found, documented)?;
+        texts.retain(|text| again.contains(text));
+    }
+    for (offset, length) in texts {
         report.fault(
             &found.name,
             format!("{length} bytes of readable text at offset {offset}"),
         );
     }
     Ok(())
+}
+
+fn scan(found: &Found, documented: &[&str]) -> Result<Vec<(u64, usize)>, VerifyError> {
+    let mut scanner = Scanner::new(documented);
+    folder::read(&found.path, |chunk| scanner.feed(chunk))?;
+    Ok(scanner.finish())
 }

@@ -1,12 +1,15 @@
-//! `records.db` as its document describes it, read-only and in one snapshot.
+//! `records.db` as its document describes it, read-only and in short reads: whoever holds a snapshot of it for long keeps what was deleted
+//! from being erased. What must fit together is read in one transaction; no file is opened and nothing is asked of the vault within it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, Row};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row};
 use strongroom_seal::AccountId;
 use uuid::Uuid;
 
 use crate::error::VerifyError;
+use crate::limits::{PAGE_BYTES, PAGE_OBJECTS};
 use crate::report::Report;
 
 const APPLICATION: i64 = 0x5352_726d;
@@ -14,6 +17,9 @@ const FORMAT: i64 = 2;
 
 /// The part number of a record's own key.
 pub(crate) const RECORD_PART: u32 = u32::MAX;
+
+/// Places for the blobs of one record.
+pub(crate) const PLACES: i64 = 1024;
 
 /// Tables and their columns, in order. Anything else in the schema is unaccounted for.
 const TABLES: &[(&str, &[&str])] = &[
@@ -76,29 +82,38 @@ const CLEAR_BYTES: &str = "SELECT
     + (SELECT coalesce(sum(octet_length(account) + octet_length(kind) + octet_length(id)), 0) FROM shredding)
     + (SELECT coalesce(sum(octet_length(file) + octet_length(account)), 0) FROM unwanted)";
 
-/// Slots that are neither free nor owned by exactly the record or part that names them. As a set: nothing is indexed by slot.
-const STRAY_SLOTS: &str = "SELECT count(*) FROM key_slot
-    WHERE account <> zeroblob(16)
-      AND (slot, account) NOT IN (SELECT slot, account FROM record
-                                  UNION ALL
-                                  SELECT p.slot, r.account FROM part p JOIN record r ON r.seq = p.place / 1024)";
-const DIRTY_FREE_SLOTS: &str = "SELECT count(*) FROM key_slot WHERE account = zeroblob(16)
-    AND (branch <> zeroblob(4) OR owner <> zeroblob(20) OR wrapped <> zeroblob(81))";
-const SHARED_SLOTS: &str = "SELECT count(*) FROM
-    (SELECT slot FROM (SELECT slot FROM record UNION ALL SELECT slot FROM part) GROUP BY slot HAVING count(*) > 1)";
-const STRAY_PARTS: &str =
-    "SELECT count(*) FROM part p WHERE NOT EXISTS (SELECT 1 FROM record r WHERE r.seq = p.place / 1024)";
-const MISPLACED_PARTS: &str = "SELECT count(*) FROM part p
-    WHERE p.place % 1024 <> (SELECT count(*) FROM part q
-                             WHERE q.place BETWEEN p.place - p.place % 1024 AND p.place - p.place % 1024 + 1023
-                               AND q.part < p.part)";
-
-/// A snapshot of the database.
+/// The database of a store, which may be at work.
 pub(crate) struct Database {
-    connection: Connection,
+    pub(crate) connection: Connection,
+}
+
+/// Some objects as they were at one moment.
+pub(crate) struct Page {
+    pub(crate) objects: Vec<Object>,
+    /// The branch versions that their keys are said to be under, as far as they are on record.
+    pub(crate) branches: Branches,
+}
+
+pub(crate) type Branches = BTreeMap<(AccountId, u32), BranchRow>;
+
+/// A record with all that belongs to it.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Object {
+    pub(crate) record: RecordRow,
+    pub(crate) key: Option<SlotRow>,
+    pub(crate) parts: Vec<(PartRow, Option<SlotRow>)>,
+}
+
+impl Object {
+    /// What it takes in memory, but for small columns.
+    fn bytes(&self) -> usize {
+        let parts = self.parts.iter().filter_map(|(part, _)| part.body.as_ref());
+        self.record.body.len() + parts.map(Vec::len).sum::<usize>()
+    }
 }
 
 /// A record as it is stored, with the slot that holds its key.
+#[derive(PartialEq, Eq)]
 pub(crate) struct RecordRow {
     pub(crate) seq: i64,
     pub(crate) account: AccountId,
@@ -113,7 +128,9 @@ pub(crate) struct RecordRow {
 }
 
 /// A blob as it is stored.
+#[derive(PartialEq, Eq)]
 pub(crate) struct PartRow {
+    pub(crate) place: i64,
     pub(crate) part: u32,
     pub(crate) size: u64,
     pub(crate) slot: i64,
@@ -122,6 +139,7 @@ pub(crate) struct PartRow {
 }
 
 /// A wrapped object key as it is stored.
+#[derive(PartialEq, Eq)]
 pub(crate) struct SlotRow {
     pub(crate) account: [u8; 16],
     pub(crate) branch: [u8; 4],
@@ -130,6 +148,7 @@ pub(crate) struct SlotRow {
 }
 
 /// A branch version as it is stored.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct BranchRow {
     pub(crate) account: AccountId,
     pub(crate) version: u32,
@@ -140,13 +159,13 @@ pub(crate) struct BranchRow {
     pub(crate) seed: Vec<u8>,
 }
 
-/// A row of the statistics.
-pub(crate) struct UsageRow {
-    pub(crate) account: AccountId,
-    pub(crate) kind: String,
-    pub(crate) branch: u32,
-    pub(crate) records: u64,
-    pub(crate) bytes: u64,
+/// Whose a blob file is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Record,
+    /// It was a deleted object's.
+    Deletion,
+    Nobody,
 }
 
 /// Sizes in bytes.
@@ -159,7 +178,7 @@ pub(crate) struct Sizes {
 }
 
 impl Database {
-    /// Opens the database and holds a snapshot of it.
+    /// Opens the database. Nothing is held until something is read.
     pub(crate) fn open(folder: &Path) -> Result<Self, VerifyError> {
         let path = folder.join("records.db");
         if !path.is_file() {
@@ -180,11 +199,14 @@ impl Database {
             (APPLICATION, found) => return Err(VerifyError::OtherFormat { found, known: FORMAT }),
             _ => return Err(VerifyError::NotOurs),
         }
-        // A read within a transaction pins the snapshot.
-        database
-            .connection
-            .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;")?;
         Ok(database)
+    }
+
+    /// Reads things that must fit together.
+    pub(crate) fn at_once<T>(&self, read: impl FnOnce() -> Result<T, VerifyError>) -> Result<T, VerifyError> {
+        // Dropping it ends it.
+        let _snapshot = self.connection.unchecked_transaction()?;
+        read()
     }
 
     /// Compares the schema with the documented one.
@@ -230,23 +252,6 @@ impl Database {
         Ok(texts)
     }
 
-    /// Every slot has one owner, every part a record, every free slot only zeros.
-    pub(crate) fn check_links(&self, report: &mut Report) -> Result<(), VerifyError> {
-        for (sql, what) in [
-            (STRAY_SLOTS, "wrapped keys belong to no object"),
-            (DIRTY_FREE_SLOTS, "free key slots are not overwritten"),
-            (SHARED_SLOTS, "key slots are named by several objects"),
-            (STRAY_PARTS, "blobs belong to no record"),
-            (MISPLACED_PARTS, "blobs do not stand in the place of their number"),
-        ] {
-            let count = self.count(sql)?;
-            if count > 0 {
-                report.fault("records.db", format!("{count} {what}"));
-            }
-        }
-        Ok(())
-    }
-
     pub(crate) fn sizes(&self) -> Result<Sizes, VerifyError> {
         let page = unsigned(self.pragma("page_size")?);
         Ok(Sizes {
@@ -267,55 +272,90 @@ impl Database {
         Ok(rows)
     }
 
-    /// What the statistics say: account, kind, branch version, records, bytes.
-    pub(crate) fn usage(&self) -> Result<Vec<UsageRow>, VerifyError> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT account, kind, branch, objects, bytes FROM usage")?;
-        let rows = statement.query_map([], |row| {
-            Ok(UsageRow {
-                account: account(row.get(0)?),
-                kind: row.get(1)?,
-                branch: row.get(2)?,
-                records: unsigned(row.get(3)?),
-                bytes: unsigned(row.get(4)?),
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+    /// One branch version.
+    pub(crate) fn branch(&self, account: AccountId, version: u32) -> Result<Option<BranchRow>, VerifyError> {
+        let sql = "SELECT account, version, check_value, endorsement, key, algorithm, seed FROM branch
+            WHERE account = ?1 AND version = ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let name = (account.as_bytes(), version);
+        Ok(statement.query_row(name, branch_row).optional()?)
     }
 
-    /// Hands every record to `visit`, one at a time.
-    pub(crate) fn each_record(
-        &self,
-        mut visit: impl FnMut(RecordRow) -> Result<(), VerifyError>,
-    ) -> Result<(), VerifyError> {
-        let sql = "SELECT seq, account, kind, id, created, expires, revision, parts, slot, body FROM record ORDER BY seq";
-        let mut statement = self.connection.prepare(sql)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            visit(record_row(row)?)?;
+    /// The `seq` of the youngest record.
+    pub(crate) fn newest(&self) -> Result<Option<i64>, VerifyError> {
+        let sql = "SELECT max(seq) FROM record";
+        Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
+    }
+
+    /// Some objects from `first` to `last`; none at the end.
+    pub(crate) fn page(&self, first: i64, last: i64) -> Result<Page, VerifyError> {
+        self.at_once(|| {
+            let sql = format!(
+                "SELECT seq, account, kind, id, created, expires, revision, parts, slot, body FROM record
+                 WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq LIMIT {PAGE_OBJECTS}"
+            );
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            let mut rows = statement.query([first, last])?;
+            let (mut objects, mut bytes) = (Vec::new(), 0);
+            while bytes < PAGE_BYTES
+                && let Some(row) = rows.next()?
+            {
+                let object = self.object_of(record_row(row)?)?;
+                bytes += object.bytes();
+                objects.push(object);
+            }
+            let branches = self.branches_of(&objects)?;
+            Ok(Page { objects, branches })
+        })
+    }
+
+    fn object_of(&self, record: RecordRow) -> Result<Object, VerifyError> {
+        let mut parts = Vec::new();
+        for part in self.parts(record.seq)? {
+            let key = self.slot(part.slot)?;
+            parts.push((part, key));
         }
-        Ok(())
+        let key = self.slot(record.slot)?;
+        Ok(Object { record, key, parts })
+    }
+
+    fn branches_of(&self, objects: &[Object]) -> Result<Branches, VerifyError> {
+        let mut branches = Branches::new();
+        for object in objects {
+            let account = object.record.account;
+            let keys = object.parts.iter().map(|(_, key)| key);
+            for key in keys.chain([&object.key]).flatten() {
+                let version = u32::from_be_bytes(key.branch);
+                if branches.contains_key(&(account, version)) {
+                    continue;
+                }
+                let found = self.branch(account, version)?;
+                branches.extend(found.map(|row| ((account, version), row)));
+            }
+        }
+        Ok(branches)
     }
 
     /// The blobs of one record, by part.
-    pub(crate) fn parts(&self, record: i64) -> Result<Vec<PartRow>, VerifyError> {
-        let sql = "SELECT part, size, slot, file, body FROM part WHERE place BETWEEN ?1 * 1024 AND ?1 * 1024 + 1023 ORDER BY place";
+    fn parts(&self, record: i64) -> Result<Vec<PartRow>, VerifyError> {
+        let sql = "SELECT place, part, size, slot, file, body FROM part
+            WHERE place BETWEEN ?1 * 1024 AND ?1 * 1024 + 1023 ORDER BY place";
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map([record], |row| {
             Ok(PartRow {
-                part: row.get(0)?,
-                size: unsigned(row.get(1)?),
-                slot: row.get(2)?,
-                file: row.get(3)?,
-                body: row.get(4)?,
+                place: row.get(0)?,
+                part: row.get(1)?,
+                size: unsigned(row.get(2)?),
+                slot: row.get(3)?,
+                file: row.get(4)?,
+                body: row.get(5)?,
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// One wrapped key.
-    pub(crate) fn slot(&self, slot: i64) -> Result<Option<SlotRow>, VerifyError> {
+    fn slot(&self, slot: i64) -> Result<Option<SlotRow>, VerifyError> {
         let sql = "SELECT account, branch, owner, wrapped FROM key_slot WHERE slot = ?1";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query_map([slot], |row| {
@@ -329,32 +369,16 @@ impl Database {
         Ok(rows.next().transpose()?)
     }
 
-    /// Whether a record refers to the blob file.
-    pub(crate) fn refers_to(&self, file: &str) -> Result<bool, VerifyError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM part WHERE file = ?1)";
-        Ok(self
-            .connection
-            .prepare_cached(sql)?
-            .query_row([file], |row| row.get(0))?)
-    }
-
-    /// Whether the blob file was a deleted object's and is about to be removed.
-    pub(crate) fn gives_up(&self, file: &str) -> Result<bool, VerifyError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM unwanted WHERE file = ?1)";
-        Ok(self
-            .connection
-            .prepare_cached(sql)?
-            .query_row([file], |row| row.get(0))?)
-    }
-
-    /// Whether the record and its part are there.
-    pub(crate) fn holds_part(&self, record: i64, part: u32) -> Result<bool, VerifyError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM part
-            WHERE place BETWEEN ?1 * 1024 AND ?1 * 1024 + 1023 AND part = ?2)";
-        Ok(self
-            .connection
-            .prepare_cached(sql)?
-            .query_row((record, part), |row| row.get(0))?)
+    /// Whether a record refers to the blob file, or one did and the file is about to be removed.
+    pub(crate) fn owner(&self, file: &str) -> Result<Owner, VerifyError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM part WHERE file = ?1), EXISTS (SELECT 1 FROM unwanted WHERE file = ?1)";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let found = statement.query_row([file], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(match found {
+            (true, _) => Owner::Record,
+            (false, true) => Owner::Deletion,
+            (false, false) => Owner::Nobody,
+        })
     }
 
     fn pragma(&self, name: &str) -> Result<i64, VerifyError> {
@@ -407,6 +431,6 @@ fn account(bytes: [u8; 16]) -> AccountId {
     AccountId::from_uuid(Uuid::from_bytes(bytes))
 }
 
-fn unsigned(value: i64) -> u64 {
+pub(crate) fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }

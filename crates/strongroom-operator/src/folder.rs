@@ -44,6 +44,11 @@ impl Found {
         let name = self.name.rsplit('/').next().unwrap_or_default();
         name.strip_suffix(STAGED).unwrap_or(name)
     }
+
+    /// Whether it still is where it was found.
+    pub(crate) fn is_there(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok()
+    }
 }
 
 /// Lists all files. One that vanishes meanwhile, as files of a live service do, is left out.

@@ -1,5 +1,6 @@
 //! From wrapped seeds to branch keys that were compared with what is pinned and endorsed.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use strongroom_seal::{
@@ -7,7 +8,9 @@ use strongroom_seal::{
     WrappedSeed,
 };
 
-use crate::database::BranchRow;
+use crate::database::{BranchRow, Database};
+use crate::error::VerifyError;
+use crate::limits::LOOKS;
 use crate::report::Report;
 
 /// The check value that the account resource pins, of its oldest live branch version.
@@ -29,15 +32,20 @@ pub trait Unwrap {
 
     /// What the account resource pins.
     fn anchor(&self, account: AccountId) -> Option<Anchor>;
+
+    /// Looks anew at what is configured and pinned, which a rekey moves; whether it is another now.
+    fn refresh(&mut self) -> bool;
 }
 
 type Known = BTreeMap<(AccountId, u32), BranchKey>;
 
 /// What became of the branch versions on record.
+#[derive(Default)]
 pub(crate) struct BranchKeys {
     known: Known,
     /// Versions before the pinned one: a rekey has left them and is about to drop them.
     retired: BTreeSet<(AccountId, u32)>,
+    faulty: BTreeSet<(AccountId, u32)>,
 }
 
 /// The key of one branch version.
@@ -51,6 +59,10 @@ pub(crate) enum BranchState<'a> {
 }
 
 impl BranchKeys {
+    pub(crate) fn has(&self, name: &(AccountId, u32)) -> bool {
+        self.known.contains_key(name) || self.retired.contains(name) || self.faulty.contains(name)
+    }
+
     pub(crate) fn get(&self, account: AccountId, version: u32) -> BranchState<'_> {
         let name = (account, version);
         match self.known.get(&name) {
@@ -61,22 +73,44 @@ impl BranchKeys {
     }
 }
 
-/// Unwraps and checks every branch version that lives; what fails is a fault and is left out.
-pub(crate) fn load(rows: &[BranchRow], source: &mut dyn Unwrap, report: &mut Report) -> BranchKeys {
-    let (mut known, mut retired) = (Known::new(), BTreeSet::new());
-    for row in rows {
-        let pinned = source.anchor(row.account);
-        if pinned.is_some_and(|anchor| row.version < anchor.version.get()) {
-            retired.insert((row.account, row.version));
-            continue;
+impl BranchKeys {
+    /// Unwraps and checks a branch version. One that fails is a fault if it still stands there as it was and the pin is where it was:
+    /// else it was wrapped anew meanwhile, or left behind.
+    pub(crate) fn learn(
+        &mut self,
+        row: &BranchRow,
+        source: &mut dyn Unwrap,
+        database: &Database,
+        report: &mut Report,
+    ) -> Result<(), VerifyError> {
+        let name = (row.account, row.version);
+        let mut row = Cow::Borrowed(row);
+        for look in 1.. {
+            let pinned = source.anchor(row.account);
+            if pinned.is_some_and(|anchor| row.version < anchor.version.get()) {
+                self.retired.insert(name);
+                return Ok(());
+            }
+            let what = match load_one(&row, source, &self.known) {
+                Ok(key) => {
+                    self.known.insert(name, key);
+                    return Ok(());
+                }
+                Err(what) => what,
+            };
+            let is_moved = source.refresh();
+            match database.branch(row.account, row.version)? {
+                None => return Ok(()),
+                Some(now) if look < LOOKS && (is_moved || now != *row) => row = Cow::Owned(now),
+                Some(_) => {
+                    report.fault(format!("branch {} of account {}", row.version, row.account), what);
+                    self.faulty.insert(name);
+                    return Ok(());
+                }
+            }
         }
-        let place = format!("branch {} of account {}", row.version, row.account);
-        match load_one(row, source, &known) {
-            Ok(key) => drop(known.insert((row.account, row.version), key)),
-            Err(what) => report.fault(place, what),
-        }
+        Ok(())
     }
-    BranchKeys { known, retired }
 }
 
 fn load_one(row: &BranchRow, source: &mut dyn Unwrap, known: &Known) -> Result<BranchKey, String> {

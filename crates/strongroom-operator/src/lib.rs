@@ -16,8 +16,10 @@ mod error;
 mod folder;
 mod keys;
 mod limits;
+mod links;
 mod objects;
 mod report;
+mod statistics;
 mod text;
 mod verify;
 

@@ -1,15 +1,10 @@
 //! Every number that bounds this crate.
 
-use std::time::Duration;
-
 /// Readable text shorter than this is not reported: the names in the format are full of it.
 pub(crate) const READABLE_RUN: usize = 32;
 
 /// A run of name characters at least this long is a name: words of prose are shorter.
 pub(crate) const LONG_NAME: usize = 20;
-
-/// How long a blob may be durable before its record commits. A live service takes milliseconds.
-pub(crate) const COMMIT_WAIT: Duration = Duration::from_secs(1);
 
 /// Faults that a report names one by one; further ones are only counted.
 pub(crate) const NAMED_FAULTS: usize = 1000;
@@ -19,3 +14,14 @@ pub(crate) const CHUNK: usize = 1024 * 1024;
 
 /// How deep `service/blobs` may nest.
 pub(crate) const FOLDER_DEPTH: usize = 2;
+
+/// Objects, and rows of their keys and blobs, that one read takes: it is over in milliseconds.
+pub(crate) const PAGE_OBJECTS: usize = 256;
+/// See [`PAGE_OBJECTS`].
+pub(crate) const PAGE_ROWS: usize = 4096;
+
+/// Bytes of sealed content that one read takes, but for its last object.
+pub(crate) const PAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// How often an object or a branch version that changes while it is looked at is looked at anew.
+pub(crate) const LOOKS: usize = 8;

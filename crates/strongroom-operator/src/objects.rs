@@ -41,11 +41,11 @@ pub(crate) fn check_slot(
 }
 
 /// Opens a record and compares the clear columns with what is inside.
-pub(crate) fn open_record(
+pub(crate) fn open_record<'p>(
     branch: &BranchKey,
     wrapped: &WrappedKey,
     record: &RecordRow,
-    parts: &[PartRow],
+    parts: impl Iterator<Item = &'p PartRow>,
 ) -> Result<(), String> {
     let (context, key) = unwrap(branch, wrapped, record, RECORD_PART)?;
     let plain = key
@@ -102,12 +102,6 @@ pub(crate) fn stored_len(part: &PartRow, folder: &Path) -> Result<u64, BlobFault
     }
 }
 
-/// The length that a blob of this size has as it is stored.
-pub(crate) fn expected_len(part: &PartRow) -> u64 {
-    // A size that no blob can have fits no slot.
-    blob_layout::stored_len(part.size).unwrap_or(0)
-}
-
 /// Why a blob did not prove to be what it should.
 pub(crate) enum BlobFault {
     /// Its file is not there. The object may have been deleted meanwhile.
@@ -148,7 +142,7 @@ fn unwrap<'a>(
 }
 
 /// The clear columns as they are repeated at the head of a record's plaintext.
-fn envelope(record: &RecordRow, parts: &[PartRow]) -> Vec<u8> {
+fn envelope<'p>(record: &RecordRow, parts: impl Iterator<Item = &'p PartRow>) -> Vec<u8> {
     let mut bytes = vec![ENVELOPE];
     bytes.extend_from_slice(&record.created.to_be_bytes());
     bytes.extend_from_slice(&record.expires.unwrap_or(0).to_be_bytes());

@@ -76,6 +76,11 @@ impl Arriving {
         Ok(())
     }
 
+    /// How long the body will be, if it was said.
+    pub(crate) fn announced(&self) -> Option<u64> {
+        self.body.size_hint().exact()
+    }
+
     /// Reads the whole body as one JSON object.
     pub(crate) async fn json(mut self) -> Result<Map<String, Value>, Problem> {
         self.check_announced()?;

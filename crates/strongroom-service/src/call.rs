@@ -9,14 +9,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use strongroom_store::{AccountId, Lease};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::arriving::Arriving;
 use crate::auth::{Caller, Permits};
 use crate::flow::Pieces;
 use crate::limits;
 use crate::problem::{Form, Problem};
-use crate::service::Service;
+use crate::service::{Service, Slot};
 
 /// A request that passed the edge: its caller is known and permitted.
 pub(crate) struct Call {
@@ -162,11 +161,13 @@ impl Query {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .rev()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.all(name).next_back()
+    }
+
+    /// Every value of this name.
+    pub(crate) fn all(&self, name: &str) -> impl DoubleEndedIterator<Item = &str> {
+        let named = self.0.iter().filter(move |(key, _)| key == name);
+        named.map(|(_, value)| value.as_str())
     }
 }
 
@@ -187,7 +188,7 @@ pub(crate) enum AnswerBody {
     Pieces {
         pieces: Pieces,
         length: Option<u64>,
-        slot: Option<OwnedSemaphorePermit>,
+        slot: Option<Slot>,
     },
 }
 

@@ -12,7 +12,11 @@ use crate::flow::Pieces;
 use crate::limits;
 use crate::parts::Deployment;
 use crate::problem::{Form, Problem};
+use crate::service::shown;
 use crate::sse;
+
+/// Who may speak in a message.
+const ROLES: [&str; 6] = ["system", "assistant", "user", "function", "tool", "developer"];
 
 /// `POST chat/completions`
 pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
@@ -80,7 +84,15 @@ fn check_message(index: usize, message: &Value) -> Result<(), Problem> {
         ));
     };
     match message.get("role") {
-        Some(Value::String(_)) => {}
+        Some(Value::String(role)) if ROLES.contains(&role.as_str()) => {}
+        Some(Value::String(role)) => {
+            let text = format!(
+                "Invalid value: '{}'. Supported values are: {}.",
+                shown(role),
+                ROLES.map(|role| format!("'{role}'")).join(", ")
+            );
+            return Err(Problem::invalid(format!("messages[{index}].role"), text));
+        }
         Some(other) => {
             return Err(fields::wrong_type(
                 format!("messages[{index}].role"),

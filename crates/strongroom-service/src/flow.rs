@@ -12,12 +12,12 @@ use futures::Stream;
 use futures::future::BoxFuture;
 use http_body::{Frame, SizeHint};
 use strongroom_store::{AccountId, KeyDenied, Lease};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use crate::connection::ConnectionCut;
 use crate::journal::ServiceEvent;
 use crate::limits;
-use crate::service::Service;
+use crate::service::{Service, Slot};
 
 /// The pieces of an answer.
 pub(crate) type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, CutShort>> + Send>>;
@@ -51,7 +51,7 @@ pub(crate) struct Flow {
     watch: Option<Watch>,
     over: bool,
     watched: Arc<Watched>,
-    _slot: Option<OwnedSemaphorePermit>,
+    _slot: Option<Slot>,
 }
 
 struct Guard {
@@ -81,7 +81,7 @@ impl Flow {
         pieces: Pieces,
         length: Option<u64>,
         lease: Option<Lease>,
-        slot: Option<OwnedSemaphorePermit>,
+        slot: Option<Slot>,
     ) -> Self {
         let watched = Arc::new(Watched {
             place,

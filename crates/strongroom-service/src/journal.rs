@@ -2,15 +2,28 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use serde_json::{Map, Value, json};
-use strongroom_journal::Journal;
+use strongroom_journal::{Journal, JournalError, Receipt};
 use strongroom_store::{AccountId, KeyDenied, StoreEvent};
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::broadcast::{
+    self,
+    error::{RecvError, TryRecvError},
+};
 
-/// Takes the service's events. Must not block.
+use crate::limits;
+
+/// Takes the service's events.
 pub trait ServiceJournal: Send + Sync + 'static {
-    /// Notes one event.
+    /// Notes one event without waiting; what is not kept is missed in the log.
     fn record(&self, event: ServiceEvent);
+
+    /// Notes events for whoever can wait, and answers with those that were not kept.
+    fn keep(&self, events: Vec<ServiceEvent>) -> BoxFuture<'_, Vec<ServiceEvent>> {
+        events.into_iter().for_each(|event| self.record(event));
+        Box::pin(std::future::ready(Vec::new()))
+    }
 }
 
 /// Something worth a line in the journal.
@@ -143,14 +156,14 @@ fn word(denied: Option<KeyDenied>) -> &'static str {
     }
 }
 
-/// Writes events into a [`Journal`], in order, without waiting for the disk.
+/// Writes events into a [`Journal`].
 #[derive(Clone)]
 pub struct JournalSink {
     journal: Journal,
 }
 
 impl JournalSink {
-    /// Takes a journal whose only user this is.
+    /// Takes the service's journal.
     #[must_use]
     pub fn new(journal: Journal) -> Self {
         Self { journal }
@@ -159,33 +172,107 @@ impl JournalSink {
 
 impl ServiceJournal for JournalSink {
     fn record(&self, event: ServiceEvent) {
-        let entry = Value::Object(event.to_entry()).to_string();
-        if let Err(error) = self.journal.append(entry.into_bytes()) {
-            tracing::error!(%error, "an event is missing from the service's journal");
+        match self.journal.append(line(&event)) {
+            Ok(receipt) => drop(tokio::spawn(async move {
+                if let Err(error) = receipt.durable().await {
+                    missing(&error);
+                }
+            })),
+            Err(error) => missing(&error),
         }
+    }
+
+    fn keep(&self, events: Vec<ServiceEvent>) -> BoxFuture<'_, Vec<ServiceEvent>> {
+        Box::pin(async move {
+            let mut queued: Vec<(ServiceEvent, Result<Receipt, JournalError>)> = Vec::new();
+            for event in events {
+                let receipt = self.journal.append_in_turn(line(&event)).await;
+                queued.push((event, receipt));
+            }
+            let mut left = Vec::new();
+            for (event, receipt) in queued {
+                let kept = match receipt {
+                    Ok(receipt) => receipt.durable().await,
+                    Err(error) => Err(error),
+                };
+                if kept.is_err() {
+                    left.push(event);
+                }
+            }
+            left
+        })
     }
 }
 
-/// Puts the store's events into the journal until `closed`, then those that are still on their way, and ends. Without
-/// exports: whoever lets one leave puts it into the journal, and waits for it, first.
+fn line(event: &ServiceEvent) -> Vec<u8> {
+    Value::Object(event.to_entry()).to_string().into_bytes()
+}
+
+fn missing(error: &JournalError) {
+    tracing::error!(%error, "an event is missing from the service's journal");
+}
+
+/// Puts the store's events into the journal until `closed`, then those that are still on their way, and ends. While the disk does
+/// not take them they wait; so many wait at most as the store keeps, and how many were too many is an event itself.
+///
+/// Without exports: whoever lets one leave puts it into the journal, and waits for it, first. Shreddings go the same way, by the
+/// store's witness.
 pub async fn follow(
     mut events: broadcast::Receiver<StoreEvent>,
     journal: Arc<dyn ServiceJournal>,
     closed: impl Future<Output = ()>,
 ) {
-    let mut closed = std::pin::pin!(closed);
+    let closed = closed.shared();
     loop {
-        let heard = tokio::select! {
+        let first = tokio::select! {
             biased;
             heard = events.recv() => heard,
             // Nothing is on its way: what is, comes first.
-            () = &mut closed => return,
+            () = closed.clone() => return,
         };
-        match heard {
-            Ok(StoreEvent::Exported { .. }) => {}
-            Ok(event) => journal.record(ServiceEvent::Store(event)),
-            Err(RecvError::Lagged(count)) => journal.record(ServiceEvent::Missed { count }),
+        let mut heard = Vec::new();
+        match first {
+            Ok(event) => heard.extend(to_keep(event)),
+            Err(RecvError::Lagged(count)) => heard.push(ServiceEvent::Missed { count }),
             Err(RecvError::Closed) => return,
+        }
+        while heard.len() < limits::EVENTS_KEPT {
+            match events.try_recv() {
+                Ok(event) => heard.extend(to_keep(event)),
+                Err(TryRecvError::Lagged(count)) => heard.push(ServiceEvent::Missed { count }),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        keep(&*journal, heard, closed.clone()).await;
+    }
+}
+
+fn to_keep(event: StoreEvent) -> Option<ServiceEvent> {
+    let is_kept_elsewhere = matches!(event, StoreEvent::Exported { .. });
+    (!is_kept_elsewhere).then_some(ServiceEvent::Store(event))
+}
+
+/// Until all are kept; after `closed` what the disk does not take is missed in the log.
+async fn keep(journal: &dyn ServiceJournal, mut events: Vec<ServiceEvent>, closed: impl Future<Output = ()>) {
+    let mut closed = std::pin::pin!(closed);
+    let mut is_warned = false;
+    loop {
+        events = journal.keep(events).await;
+        if events.is_empty() {
+            return;
+        }
+        if !std::mem::replace(&mut is_warned, true) {
+            tracing::warn!(
+                events = events.len(),
+                "the service's journal does not take events; they wait"
+            );
+        }
+        tokio::select! {
+            () = tokio::time::sleep(limits::KEEP_AGAIN) => {}
+            () = &mut closed => {
+                tracing::error!(events = events.len(), "events are missing from the service's journal");
+                return;
+            }
         }
     }
 }

@@ -17,8 +17,12 @@ pub struct Limits {
     pub engine_idle: Duration,
     /// Token streams served at once, over all accounts.
     pub streams: usize,
-    /// Uploads and downloads served at once, over all accounts; each holds a segment of 1 MiB.
+    /// Uploads and downloads open at once, over all accounts.
     pub transfers: usize,
+    /// Bytes of segments that all of them hold in memory at once; whoever finds no room waits for its turn.
+    pub transfers_held: usize,
+    /// How long a transfer waits for room.
+    pub transfer_wait: Duration,
 }
 
 impl Default for Limits {
@@ -31,12 +35,16 @@ impl Default for Limits {
             engine_idle: Duration::from_secs(300),
             streams: 1024,
             transfers: 512,
+            transfers_held: 128 * 1024 * 1024,
+            transfer_wait: Duration::from_secs(20),
         }
     }
 }
 
 /// A JSON body up to this length is taken however many others are held.
 pub(crate) const SHORT_BODY: u64 = 64 * 1024;
+/// What a transfer holds in memory: its bytes, from this little up to one segment.
+pub(crate) const TRANSFER_HOLDS: std::ops::RangeInclusive<u64> = 64 * 1024..=1024 * 1024;
 /// A JSON body must have arrived whole within this time.
 pub(crate) const JSON_BODY_TIME: Duration = Duration::from_secs(120);
 /// A request without a body of note is answered within this time.
@@ -99,3 +107,7 @@ pub(crate) const EXPIRES_AFTER: std::ops::RangeInclusive<u64> = 3600..=2_592_000
 pub(crate) const RESPONSE_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// What `Retry-After` says where the key's state does not know better.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Events of the store put into the journal at once.
+pub(crate) const EVENTS_KEPT: usize = 256;
+/// How often events that the journal does not take are tried again.
+pub(crate) const KEEP_AGAIN: Duration = Duration::from_secs(1);

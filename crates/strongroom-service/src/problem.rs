@@ -76,6 +76,8 @@ pub(crate) enum Problem {
     Engine(EngineError),
     /// The store is busy or closing.
     Busy,
+    /// The disk is full. Nothing was stored.
+    Full,
     /// Something failed here; the detail is for the log.
     Internal(String),
 }
@@ -163,6 +165,7 @@ impl From<StoreError> for Problem {
             },
             StoreError::OutOfRange { len } => Self::Range { len },
             StoreError::Busy | StoreError::Closed => Self::Busy,
+            StoreError::Io(fault) if fault.is_full() => Self::Full,
             StoreError::NotFound
             | StoreError::BadName
             | StoreError::AlreadyExists
@@ -227,6 +230,7 @@ impl Problem {
     pub(crate) fn for_the_log(&self) -> Option<&str> {
         match self {
             Self::Internal(detail) => Some(detail),
+            Self::Full => Some("the disk is full"),
             _ => None,
         }
     }
@@ -270,6 +274,11 @@ impl Problem {
             }
             Self::NoCredential | Self::Denied(AuthDenied::Unknown | AuthDenied::Expired) => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::Full => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+                // The official clients try again after any 5xx that does not say this.
+                headers.insert("x-should-retry", HeaderValue::from_static("false"));
             }
             Self::SlowBody | Self::BrokenBody | Self::TooLarge { .. } => {
                 // What is left of the body is not waited for.
@@ -339,6 +348,7 @@ impl Problem {
             Self::Key(denied) => said_of_key(*denied),
             Self::Engine(error) => said_of_engine(error, form),
             Self::Busy => said_of_busy(),
+            Self::Full => said_of_full(),
             Self::Internal(_) => Said::new(
                 S::INTERNAL_SERVER_ERROR,
                 SERVER,
@@ -457,6 +467,12 @@ fn said_of_key(denied: KeyDenied) -> Said {
 fn said_of_busy() -> Said {
     let message = "The service is busy; try again in a moment.";
     Said::new(StatusCode::SERVICE_UNAVAILABLE, SERVER, "server_busy", message).retry(None)
+}
+
+fn said_of_full() -> Said {
+    let message = "There is no room to store this. Nothing of it was kept; what was stored before is there.";
+    let status = StatusCode::INSUFFICIENT_STORAGE;
+    Said::new(status, SERVER, "insufficient_storage", message)
 }
 
 fn said_of_engine(error: &EngineError, form: Form) -> Said {

@@ -27,8 +27,16 @@ pub(crate) struct Service {
     deployments: watch::Receiver<Arc<Deployments>>,
     streams: Arc<Semaphore>,
     transfers: Arc<Semaphore>,
+    /// In KiB, see [`Limits::transfers_held`].
+    segments: Arc<Semaphore>,
     /// In KiB, see [`Limits::json_held`].
     bodies: Arc<Semaphore>,
+}
+
+/// A place among those that are served at once, and the room that it takes in memory. Dropping it gives both back.
+pub(crate) struct Slot {
+    _place: OwnedSemaphorePermit,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Service {
@@ -44,6 +52,7 @@ impl Service {
             deployments: parts.deployments,
             streams: Arc::new(Semaphore::new(parts.limits.streams)),
             transfers: Arc::new(Semaphore::new(parts.limits.transfers)),
+            segments: Arc::new(Semaphore::new(parts.limits.transfers_held / KIB)),
             bodies: Arc::new(Semaphore::new(parts.limits.json_held / KIB)),
         }
     }
@@ -70,13 +79,28 @@ impl Service {
     }
 
     /// A place among the token streams served at once.
-    pub(crate) fn stream_slot(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        slot(&self.streams)
+    pub(crate) fn stream_slot(&self) -> Result<Slot, Problem> {
+        Ok(Slot {
+            _place: place(&self.streams)?,
+            _room: None,
+        })
     }
 
-    /// A place among the uploads and downloads served at once.
-    pub(crate) fn transfer_slot(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        slot(&self.transfers)
+    /// A place among the uploads and downloads, with room in memory for a transfer of so many bytes, if that is known. Waits for
+    /// the room in turn, but not for long.
+    pub(crate) async fn transfer_slot(&self, bytes: Option<u64>) -> Result<Slot, Problem> {
+        let place = place(&self.transfers)?;
+        let (least, most) = (*limits::TRANSFER_HOLDS.start(), *limits::TRANSFER_HOLDS.end());
+        let bytes = bytes.unwrap_or(most).clamp(least, most);
+        let room = Arc::clone(&self.segments).acquire_many_owned(kib(bytes, self.limits.transfers_held));
+        match tokio::time::timeout(self.limits.transfer_wait, room).await {
+            Ok(Ok(room)) => Ok(Slot {
+                _place: place,
+                _room: Some(room),
+            }),
+            // Nobody closes it.
+            Ok(Err(_)) | Err(_) => Err(Problem::Crowded),
+        }
     }
 
     /// Room in memory for a JSON body of `bytes`. None is needed for a short one.
@@ -84,10 +108,8 @@ impl Service {
         if bytes <= limits::SHORT_BODY {
             return Ok(None);
         }
-        let all = self.limits.json_held / KIB;
-        let wanted = usize::try_from(bytes).map_or(all, |bytes| bytes.div_ceil(KIB).min(all));
         Arc::clone(&self.bodies)
-            .try_acquire_many_owned(u32::try_from(wanted).unwrap_or(u32::MAX))
+            .try_acquire_many_owned(kib(bytes, self.limits.json_held))
             .map(Some)
             .map_err(|_| Problem::Crowded)
     }
@@ -98,10 +120,17 @@ impl Service {
     }
 }
 
-fn slot(slots: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
-    Arc::clone(slots)
+fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+    Arc::clone(places)
         .try_acquire_owned()
         .map_err(|_| Problem::Crowded)
+}
+
+/// So many bytes in KiB, as permits of a semaphore that stands for `all` of them.
+fn kib(bytes: u64, all: usize) -> u32 {
+    let all = all / KIB;
+    let wanted = usize::try_from(bytes).map_or(all, |bytes| bytes.div_ceil(KIB).min(all));
+    u32::try_from(wanted).unwrap_or(u32::MAX)
 }
 
 /// The leave to ask a deployment.

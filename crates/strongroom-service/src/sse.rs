@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::call::{Answer, AnswerBody};
 use crate::flow::Pieces;
 use crate::metrics::Metrics;
+use crate::service::Slot;
 
 /// The end of a stream of chat completion chunks.
 pub(crate) const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
@@ -34,7 +34,7 @@ fn write(out: &mut Vec<u8>, value: &impl Serialize) {
 }
 
 /// An answer that is a stream of events.
-pub(crate) fn answer(pieces: Pieces, slot: OwnedSemaphorePermit, metrics: &Metrics) -> Answer {
+pub(crate) fn answer(pieces: Pieces, slot: Slot, metrics: &Metrics) -> Answer {
     let pieces = counted(pieces, metrics);
     Answer::new(
         "text/event-stream; charset=utf-8",

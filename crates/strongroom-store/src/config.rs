@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use crate::keyring::AnchorKeeper;
+use crate::{event::Witness, keyring::AnchorKeeper};
 
 /// Where a store lives and how long erasing may take.
 #[derive(Clone)]
@@ -13,6 +13,8 @@ pub struct StoreConfig {
     pub erase_within: Duration,
     /// Pins the check value of each account's branch key outside of the store.
     pub anchors: Option<Arc<dyn AnchorKeeper>>,
+    /// Is told of each shredding before the store forgets it.
+    pub witness: Option<Arc<dyn Witness>>,
 }
 
 impl StoreConfig {
@@ -23,6 +25,7 @@ impl StoreConfig {
             folder: folder.into(),
             erase_within: Duration::from_secs(60),
             anchors: None,
+            witness: None,
         }
     }
 }

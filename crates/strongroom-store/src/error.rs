@@ -99,19 +99,38 @@ pub enum Corruption {
 #[error("storage failed: {detail}")]
 pub struct StorageFault {
     detail: String,
+    is_full: bool,
 }
 
 impl StorageFault {
     pub(crate) fn new(detail: impl Into<String>) -> Self {
         Self {
             detail: detail.into(),
+            is_full: false,
         }
+    }
+
+    /// The storage has no room, or its owner's share of it is used up.
+    pub(crate) fn full(detail: impl Into<String>) -> Self {
+        Self {
+            detail: detail.into(),
+            is_full: true,
+        }
+    }
+
+    /// Whether there is no room: trying again does not help before somebody makes some.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.is_full
     }
 }
 
 impl From<io::Error> for StorageFault {
     fn from(error: io::Error) -> Self {
-        Self::new(error.to_string())
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::full(error.to_string()),
+            _ => Self::new(error.to_string()),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What happened, for the program's journal: accounts, times and key ids, never content.
 
-use strongroom_seal::{AccountId, BranchVersion, KeyId};
+use strongroom_seal::{AccountId, BoxFuture, BranchVersion, KeyId};
+use thiserror::Error;
 use tokio::sync::broadcast;
 
 use crate::keyring::KeyDenied;
@@ -84,7 +85,7 @@ pub enum StoreEvent {
         /// When.
         at_ms: u64,
     },
-    /// A deleted object is erased from database and log: nothing here can open it any more.
+    /// A deleted object is erased from database and log: nothing here can open it any more. Told to the [`Witness`] alone, if there is one.
     Shredded {
         /// The account.
         account: AccountId,
@@ -98,6 +99,18 @@ pub enum StoreEvent {
         at_ms: u64,
     },
 }
+
+/// Keeps what must not be forgotten on record outside of the store.
+pub trait Witness: Send + Sync + 'static {
+    /// Resolves when all of them are on record, durably and in this order. They are few at once, and the next come when these
+    /// are kept: a slow witness slows only whoever shreds. After an error all of them are told again, later.
+    fn keep(&self, events: Vec<StoreEvent>) -> BoxFuture<'_, Result<(), NotKept>>;
+}
+
+/// Not everything is on record. The detail is for the log and carries no content.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("events are not on record: {0}")]
+pub struct NotKept(pub String);
 
 /// The sending side of the events. Nobody listening is fine.
 #[derive(Clone)]

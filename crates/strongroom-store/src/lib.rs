@@ -29,7 +29,7 @@ mod traces;
 // The public interface is:
 pub use config::StoreConfig;
 pub use error::{Corruption, OpenStoreError, StorageFault, StoreError};
-pub use event::StoreEvent;
+pub use event::{NotKept, StoreEvent, Witness};
 pub use jobs::{JobId, JobKind, JobState, JobStatus};
 pub use keyring::{
     Anchor, AnchorError, AnchorKeeper, Binding, KeyDenied, KeyState, KeyStatus, LastAnswer, Lease,

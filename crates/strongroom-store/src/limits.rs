@@ -30,8 +30,10 @@ pub(crate) const CHECKPOINT_PAGES: u32 = 4096;
 pub(crate) const EVENTS: usize = 4096;
 /// How often a commit that meets a changed branch version or revision is tried again.
 pub(crate) const COMMIT_TRIES: usize = 8;
-/// Deletions erased and told of in one go.
+/// Deletions erased in one go.
 pub(crate) const SHREDDINGS_ERASED: u32 = 4096;
+/// Deletions that the witness is told of at once: a share of its queue, so that there is room for others.
+pub(crate) const SHREDDINGS_TOLD: usize = 512;
 /// Deletions awaiting erasure are counted up to this number.
 pub(crate) const SHREDDINGS_COUNTED: u32 = 100_000;
 /// Object keys wrapped anew in one transaction.

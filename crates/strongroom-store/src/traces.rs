@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 pub(crate) struct Traces {
     are_left: AtomicBool,
     noted: Notify,
+    erased: Notify,
 }
 
 impl Traces {
@@ -15,6 +16,7 @@ impl Traces {
         Self {
             are_left: AtomicBool::new(true),
             noted: Notify::new(),
+            erased: Notify::new(),
         }
     }
 
@@ -31,6 +33,17 @@ impl Traces {
     /// To be called before erasing: what is left from then on is for the next time.
     pub(crate) fn take(&self) -> bool {
         self.are_left.swap(false, Ordering::SeqCst)
+    }
+
+    /// What was left before [`take`](Self::take) is erased.
+    pub(crate) fn erased(&self) {
+        self.erased.notify_waiters();
+    }
+
+    /// Fires the next time that something is erased.
+    #[cfg(test)]
+    pub(crate) fn erasure(&self) -> tokio::sync::futures::Notified<'_> {
+        self.erased.notified()
     }
 
     /// Returns after something was left since the last call returned.

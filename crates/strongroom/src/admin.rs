@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use strongroom_azure::token::bearer;
 use strongroom_control::{Actor, Control, TokenIssuer};
+use strongroom_journal::JournalError;
 use strongroom_seal::{AccountId, BoxFuture, Clock};
 use strongroom_store::{
     Action, Binding, JobKind, JobState, JobStatus, KeyDenied, Permit, PermitAuthority, Store, StoreError,
@@ -237,6 +238,9 @@ async fn export(
     };
     if let Err(error) = admin.journals.tell(exported).await {
         tracing::error!(%error, "an export was withheld: the service's journal did not take its line");
+        if matches!(error, JournalError::Full) {
+            return Ok(full());
+        }
         return Ok(refusal(
             StatusCode::SERVICE_UNAVAILABLE,
             "busy",
@@ -313,6 +317,7 @@ impl axum::response::IntoResponse for Failed {
             StoreError::BadName => (StatusCode::BAD_REQUEST, "bad_name"),
             StoreError::NotPermitted => (StatusCode::FORBIDDEN, "not_permitted"),
             StoreError::Busy | StoreError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            StoreError::Io(fault) if fault.is_full() => return full(),
             _ => {
                 tracing::error!(error = %self.0, "an administrator's request failed");
                 return refusal(
@@ -324,6 +329,14 @@ impl axum::response::IntoResponse for Failed {
         };
         refusal(status, code, &self.0.to_string())
     }
+}
+
+fn full() -> Response {
+    refusal(
+        StatusCode::INSUFFICIENT_STORAGE,
+        "insufficient_storage",
+        "the disk is full; nothing was done",
+    )
 }
 
 fn key_denied(denied: KeyDenied) -> Response {

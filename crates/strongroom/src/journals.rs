@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 use strongroom_journal::{Journal, JournalError, SigningKey};
-use strongroom_seal::Clock;
+use strongroom_seal::{BoxFuture, Clock};
 use strongroom_service::ServiceEvent;
-use strongroom_store::StoreEvent;
+use strongroom_store::{NotKept, StoreEvent, Witness};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::folder::DataFolder;
@@ -61,8 +61,18 @@ impl Journals {
 
     /// Resolves when the line is on the disk: what it tells of must not happen before.
     pub(crate) async fn tell(&self, event: StoreEvent) -> Result<(), JournalError> {
-        let line = Value::Object(ServiceEvent::Store(event).to_entry()).to_string();
-        self.service.journal.append(line.into_bytes())?.durable().await?;
+        self.service.journal.append(line(event))?.durable().await?;
+        Ok(())
+    }
+
+    async fn keep_all(&self, events: Vec<StoreEvent>) -> Result<(), JournalError> {
+        let mut receipts = Vec::with_capacity(events.len());
+        for event in events {
+            receipts.push(self.service.journal.append_in_turn(line(event)).await?);
+        }
+        for receipt in receipts {
+            receipt.durable().await?;
+        }
         Ok(())
     }
 
@@ -80,7 +90,7 @@ impl Journals {
     pub(crate) async fn finish(&self) {
         let at_ms = self.now_ms();
         let last = json!({ "event": "stopped", "at_ms": at_ms }).to_string();
-        match self.service.journal.append(last.into_bytes()) {
+        match self.service.journal.append_in_turn(last.into_bytes()).await {
             Ok(receipt) => {
                 if let Err(error) = receipt.durable().await {
                     tracing::error!(%error, "the service's journal did not take its last lines");
@@ -110,6 +120,21 @@ impl Journals {
             }
         }
     }
+}
+
+/// What the store must not forget before it is on record.
+impl Witness for Journals {
+    fn keep(&self, events: Vec<StoreEvent>) -> BoxFuture<'_, Result<(), NotKept>> {
+        Box::pin(async move {
+            let kept = self.keep_all(events).await;
+            kept.map_err(|error| NotKept(error.to_string()))
+        })
+    }
+}
+
+fn line(event: StoreEvent) -> Vec<u8> {
+    let entry = ServiceEvent::Store(event).to_entry();
+    Value::Object(entry).to_string().into_bytes()
 }
 
 impl Kept {

@@ -152,9 +152,7 @@ impl Running {
         let arm = open_arm(&folder, &grounds, verifier.clone(), ports, &clock).await?;
         let client =
             compose::vault_client(server.authority_pem(), ports, identity_secret, Arc::clone(&clock))?;
-        let mut config = StoreConfig::new(folder.service());
-        config.erase_within = settings.erase_within;
-        config.anchors = Some(Arc::new(AccountAnchors(grounds.control.clone())));
+        let config = store_config(&settings, &grounds);
         let (store, permits) = Store::open(config, before_vault(client), Arc::clone(&clock)).await?;
         making_key.await.map_err(|_| StartError::Interrupted)??;
 
@@ -465,6 +463,15 @@ impl Assembly {
                 .fallback(nothing_here),
         }
     }
+}
+
+/// What the store needs of the control plane and the journals.
+fn store_config(settings: &Settings, grounds: &Grounds) -> StoreConfig {
+    let mut config = StoreConfig::new(settings.folder.service());
+    config.erase_within = settings.erase_within;
+    config.anchors = Some(Arc::new(AccountAnchors(grounds.control.clone())));
+    config.witness = Some(Arc::new(grounds.journals.clone()));
+    config
 }
 
 /// Opens Resource Manager, with the group that everything of the first start is in.

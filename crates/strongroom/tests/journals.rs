@@ -1,11 +1,16 @@
 //! What the journals hold, when, and that an outsider can check it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::collections::HashSet;
 use std::path::Path;
+use std::time::Duration;
 
+use futures::future::join_all;
 use reqwest::Method;
 use serde_json::Value;
-use strongroom_journal::VerifyingKey;
+use strongroom::DataFolder;
+use strongroom_journal::{Journal, SigningKey, VerifyingKey};
+use strongroom_store::{Action, NewObject};
 use strongroom_testkit::{System, SystemOptions, strongroom_command};
 
 async fn json(system: &System, arguments: &[&str]) -> Value {
@@ -55,6 +60,64 @@ async fn an_export_is_on_record_before_it_arrives_and_once() {
     let folder = system.folder().root().to_owned();
     let _place = system.stop().await;
     assert_eq!(told(&on_disk(&folder, "service")), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_one_of_more_shreddings_than_the_queue_holds_is_on_record() {
+    const COUNT: usize = 9000;
+    let options = SystemOptions::new().unwrap();
+    let system = options
+        .erase_within(Duration::from_millis(400))
+        .start()
+        .await
+        .unwrap();
+    let running = system.running();
+    let permit = |action| running.permits().permit(running.account(), action, "test");
+    let (write, delete) = (permit(Action::Write), permit(Action::Delete));
+    let ids: Vec<String> = (0..COUNT).map(|number| format!("id-{number}")).collect();
+    for ids in ids.chunks(1000) {
+        let put = ids
+            .iter()
+            .map(|id| running.store().put(&write, NewObject::new("thing", id, b"x")));
+        join_all(put).await.into_iter().for_each(|put| drop(put.unwrap()));
+    }
+    for ids in ids.chunks(1000) {
+        let deleted = ids.iter().map(|id| running.store().delete(&delete, "thing", id));
+        join_all(deleted).await.into_iter().for_each(|done| done.unwrap());
+    }
+    let administer = permit(Action::Administer);
+    while running
+        .store()
+        .statistics(&administer)
+        .await
+        .unwrap()
+        .awaiting_erasure
+        > 0
+    {
+        tokio::task::yield_now().await;
+    }
+    let folder = system.folder().clone();
+    let _place = system.stop().await;
+    let lines = entries(&folder);
+    let told = lines.iter().filter(|line| line["event"] == "shredded");
+    let told: HashSet<_> = told.filter_map(|line| line["id"].as_str()).collect();
+    let missing: Vec<_> = ids.iter().filter(|id| !told.contains(id.as_str())).collect();
+    assert!(
+        missing.is_empty(),
+        "{} of {COUNT} are missing: {missing:?}",
+        missing.len()
+    );
+    assert!(lines.iter().all(|line| line["event"] != "missed"));
+}
+
+/// All lines of the service's journal.
+fn entries(folder: &DataFolder) -> Vec<Value> {
+    let key = folder.root().join("control/service-journal-key");
+    let key = SigningKey::load_or_create(&key, "strongroom.localhost/service").unwrap();
+    let journal = Journal::open(&folder.logs().join("service-journal"), key).unwrap();
+    let entries = journal.read(0, journal.size()).unwrap();
+    let lines = entries.iter().map(|entry| serde_json::from_slice(entry));
+    lines.collect::<Result<_, _>>().unwrap()
 }
 
 #[tokio::test]

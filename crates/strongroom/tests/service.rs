@@ -183,3 +183,21 @@ async fn requests_in_flight_finish_before_the_end() {
     let (text, _) = tokio::join!(stream.text(), system.stop());
     assert!(text.unwrap().trim_end().ends_with("data: [DONE]"));
 }
+
+#[tokio::test]
+async fn requests_in_flight_finish_in_strict_mode_though_they_outlast_the_bound() {
+    let upstream = InstantUpstream::start_paced(Duration::from_millis(100), 30)
+        .await
+        .unwrap();
+    let system = SystemOptions::new()
+        .unwrap()
+        .upstream(upstream.url())
+        .revocation_bound(Duration::from_secs(1))
+        .outage_grace(Duration::ZERO)
+        .start()
+        .await
+        .unwrap();
+    let stream = system.chat_request("Say it again.", true).send().await.unwrap();
+    let (text, _) = tokio::join!(stream.text(), system.stop());
+    assert!(text.unwrap().trim_end().ends_with("data: [DONE]"));
+}

@@ -4,9 +4,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use strongroom_operator::{Anchor, Unwrap, Verification, verify};
+use strongroom_seal::{AccountId, KeyId, NoAnswer, Secret, VaultError, WrappedSeed};
+use strongroom_store::{Action, StoreEvent};
 use strongroom_testkit::{InstantUpstream, Storage, System, SystemOptions, strongroom_command};
 use tokio_util::sync::CancellationToken;
 
@@ -159,7 +164,7 @@ async fn every_defect_of_the_database_is_found() {
         &live.small,
     )
     .await;
-    let part = format!("record = (SELECT seq FROM record WHERE {small})");
+    let part = format!("place >> 10 = (SELECT seq FROM record WHERE {small})");
     live.finds_in_database(
         "a flipped byte in an inline blob",
         ("part", "body", &part),
@@ -270,29 +275,199 @@ async fn everything_that_the_format_does_not_name_is_found() {
         .await;
 }
 
+/// Works until `stop` and says how many rounds it went.
+async fn rounds(stop: &CancellationToken, work: impl AsyncFn()) -> u32 {
+    let mut rounds = 0;
+    while !stop.is_cancelled() {
+        work().await;
+        rounds += 1;
+    }
+    rounds
+}
+
+impl Live {
+    /// Uploads and deletes, responses, rotations and rekeys, as fast as they go.
+    async fn work(&self, stop: &CancellationToken) -> [u32; 3] {
+        let (files, responses, keys) = tokio::join!(
+            rounds(stop, || self.files_come_and_go()),
+            rounds(stop, || self.responses_come_and_go()),
+            rounds(stop, || self.keys_change()),
+        );
+        [files, responses, keys]
+    }
+
+    async fn files_come_and_go(&self) {
+        let small = self.system.upload("busy.txt", b"busy".to_vec()).await.unwrap();
+        let large = self.system.upload("busy.bin", vec![3; LARGE / 4]).await.unwrap();
+        for id in [small, large] {
+            self.delete(&format!("/files/{id}")).await;
+        }
+    }
+
+    async fn responses_come_and_go(&self) {
+        let ask = json!({"model": self.system.variable("STRONGROOM_DEPLOYMENT"), "input": "Keep this."});
+        let answer = self
+            .system
+            .api(Method::POST, "/responses")
+            .json(&ask)
+            .send()
+            .await;
+        let made: Value = answer.unwrap().error_for_status().unwrap().json().await.unwrap();
+        self.delete(&format!("/responses/{}", made["id"].as_str().unwrap()))
+            .await;
+    }
+
+    async fn keys_change(&self) {
+        self.system.rotate_key().await.unwrap();
+        let running = self.system.running();
+        let permit = running
+            .permits()
+            .permit(running.account(), Action::Administer, "test");
+        let mut events = running.store().events();
+        running.store().rekey(&permit).await.unwrap();
+        while !matches!(events.recv().await.unwrap(), StoreEvent::Rekeyed { .. }) {}
+    }
+
+    async fn delete(&self, path: &str) {
+        let answer = self.system.api(Method::DELETE, path).send().await.unwrap();
+        answer.error_for_status().unwrap();
+    }
+
+    async fn finds_what_is_planted(&self) {
+        let blob = self.blob(0);
+        flip(&blob, LARGE);
+        self.finds("a flipped byte", false, &self.large[0]).await;
+        flip(&blob, LARGE);
+        let shelf = blob.parent().unwrap();
+        let name = shelf.file_name().unwrap().to_string_lossy().into_owned();
+        for (file, words) in [
+            ("notes".to_owned(), "the format names no such file"),
+            (
+                format!("{name}{}", "0".repeat(30)),
+                "no record refers to this blob",
+            ),
+        ] {
+            fs::write(shelf.join(&file), [40, 0, 0, 0]).unwrap();
+            self.finds("an unknown file", true, words).await;
+            fs::remove_file(shelf.join(&file)).unwrap();
+        }
+        for (plant, mend, words) in [
+            (
+                "INSERT INTO usage VALUES (zeroblob(16), 'planted', 1, 1, 1)",
+                "DELETE FROM usage WHERE kind = 'planted'",
+                "statistics",
+            ),
+            (
+                "INSERT INTO key_slot VALUES (-9, randomblob(16), zeroblob(4), zeroblob(20), zeroblob(81))",
+                "DELETE FROM key_slot WHERE slot = -9",
+                "belong to no object",
+            ),
+            (
+                "INSERT INTO part VALUES (-5, 0, 1, 1, NULL, zeroblob(57))",
+                "DELETE FROM part WHERE place = -5",
+                "belong to no record",
+            ),
+        ] {
+            self.storage.execute(plant).unwrap();
+            self.finds(plant, true, words).await;
+            self.storage.execute(mend).unwrap();
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_is_clean_beside_a_service_that_is_busy() {
+async fn beside_a_service_that_is_busy_it_is_clean_and_finds_what_is_planted() {
     let live = Live::start().await;
     let stop = CancellationToken::new();
-    let work = async {
-        let mut rounds = 0;
-        while !stop.is_cancelled() {
-            let small = live.system.upload("busy.txt", b"busy".to_vec()).await.unwrap();
-            let large = live.system.upload("busy.bin", vec![3; LARGE / 4]).await.unwrap();
-            for id in [small, large] {
-                let delete = live.system.api(Method::DELETE, &format!("/files/{id}"));
-                delete.send().await.unwrap().error_for_status().unwrap();
-            }
-            rounds += 1;
-        }
-        rounds
-    };
     let look = async {
-        for round in 0..6 {
+        for round in 0..4 {
             live.is_clean(&format!("round {round}")).await;
         }
+        live.finds_what_is_planted().await;
         stop.cancel();
     };
-    let (rounds, ()) = tokio::join!(work, look);
-    assert!(rounds > 0);
+    let (rounds, ()) = tokio::join!(live.work(&stop), look);
+    assert!(rounds.iter().all(|rounds| *rounds > 0), "{rounds:?}");
+    live.is_clean("after every defect was mended").await;
+}
+
+/// Keeps the reader waiting for a key until it may go on, and then has none for it.
+struct Stalled {
+    asked: mpsc::Sender<()>,
+    go_on: mpsc::Receiver<()>,
+}
+
+impl Unwrap for Stalled {
+    fn unwrap(&mut self, _: &KeyId, _: &WrappedSeed) -> Result<Secret<32>, VaultError> {
+        self.asked.send(()).unwrap();
+        self.go_on.recv().unwrap();
+        Err(VaultError::new(NoAnswer::Unreachable, "stalled"))
+    }
+
+    fn admits(&self, _: AccountId, _: &KeyId) -> bool {
+        true
+    }
+
+    fn anchor(&self, _: AccountId) -> Option<Anchor> {
+        None
+    }
+
+    fn refresh(&mut self) -> bool {
+        false
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_deleted_while_it_reads_is_erased_while_it_reads() {
+    let options = SystemOptions::new().unwrap();
+    let system = options
+        .erase_within(Duration::from_secs(1))
+        .start()
+        .await
+        .unwrap();
+    let file = system.upload("a", b"to be gone".to_vec()).await.unwrap();
+    let storage = Storage::of(&system);
+    let dead = storage.wrapped_keys(&file).unwrap();
+    let (folder, (asked, was_asked), (go, go_on)) =
+        (storage.folder().to_owned(), mpsc::channel(), mpsc::channel());
+    let reader = std::thread::spawn(move || {
+        let mut keys = Stalled { asked, go_on };
+        let keys: Option<&mut dyn Unwrap> = Some(&mut keys);
+        verify(Verification {
+            folder: &folder,
+            keys,
+        })
+    });
+    was_asked.recv().unwrap();
+    let delete = system.api(Method::DELETE, &format!("/files/{file}"));
+    delete.send().await.unwrap().error_for_status().unwrap();
+    let running = system.running();
+    let permit = running
+        .permits()
+        .permit(running.account(), Action::Administer, "test");
+    while running
+        .store()
+        .statistics(&permit)
+        .await
+        .unwrap()
+        .awaiting_erasure
+        > 0
+    {
+        tokio::task::yield_now().await;
+    }
+    for name in ["records.db", "records.db-wal"] {
+        let bytes = fs::read(storage.folder().join(name)).unwrap();
+        assert!(
+            dead.iter()
+                .all(|key| !bytes.windows(key.len()).any(|window| window == key)),
+            "{name}"
+        );
+    }
+    go.send(()).unwrap();
+    let report = reader.join().unwrap().unwrap();
+    assert_eq!(
+        report.fault_count, 1,
+        "only the key that it did not get: {:?}",
+        report.faults
+    );
 }

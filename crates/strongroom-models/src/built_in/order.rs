@@ -20,7 +20,11 @@ pub(super) fn chat(request: &Object) -> Result<ChatOrder, EngineError> {
             EngineError::bad_param("messages", "`messages` must be a list of at least one message")
         })?;
     Ok(ChatOrder {
-        turns: messages.iter().map(turn).collect::<Result<_, _>>()?,
+        turns: messages
+            .iter()
+            .enumerate()
+            .map(|(index, message)| turn(index, message))
+            .collect::<Result<_, _>>()?,
         max_tokens: max_tokens(request)?,
         stops: stops(request)?,
         sampling: sampling(request)?,
@@ -80,11 +84,11 @@ fn tokens(items: &[Value]) -> Option<Vec<u32>> {
         .collect()
 }
 
-fn turn(message: &Value) -> Result<Turn, EngineError> {
-    let wrong = |reason: &str| EngineError::bad_param("messages", reason);
-    let message = message
-        .as_object()
-        .ok_or_else(|| wrong("each message must be an object"))?;
+fn turn(index: usize, message: &Value) -> Result<Turn, EngineError> {
+    let wrong = |reason: &str| EngineError::bad_param(&format!("messages[{index}].role"), reason);
+    let message = message.as_object().ok_or_else(|| {
+        EngineError::bad_param(&format!("messages[{index}]"), "each message must be an object")
+    })?;
     let role = match message.get("role").and_then(Value::as_str) {
         Some("system" | "developer") => Role::System,
         Some("user") => Role::User,
@@ -98,12 +102,13 @@ fn turn(message: &Value) -> Result<Turn, EngineError> {
     };
     Ok(Turn {
         role,
-        text: text(message)?,
+        text: text(index, message)?,
     })
 }
 
-fn text(message: &Map<String, Value>) -> Result<String, EngineError> {
-    let wrong = || EngineError::bad_param("messages", "the content of a message must be text");
+fn text(index: usize, message: &Map<String, Value>) -> Result<String, EngineError> {
+    let param = format!("messages[{index}].content");
+    let wrong = || EngineError::bad_param(&param, "the content of a message must be text");
     match message.get("content") {
         Some(Value::String(text)) => Ok(text.clone()),
         Some(Value::Array(parts)) => parts

@@ -24,7 +24,6 @@ const NAME: &AsciiSet = &NON_ALPHANUMERIC
 /// `GET files/{id}/content`
 pub(crate) async fn content(call: Call) -> Result<Answer, Problem> {
     let id = call.id(WHAT)?;
-    let slot = call.service.transfer_slot()?;
     let store = &call.service.store;
     let permit = call.permits.read()?;
     let object = super::find(store, permit, id).await?;
@@ -34,6 +33,8 @@ pub(crate) async fn content(call: Call) -> Result<Answer, Problem> {
         Asked::Part(part) => Some(part),
         Asked::Outside => return Err(Problem::Range { len: length }),
     };
+    let wanted = part.as_ref().map_or(length, |part| part.end - part.start);
+    let slot = call.service.transfer_slot(Some(wanted)).await?;
     let reader = store.open_blob(permit, KIND, id, CONTENT, part.clone()).await;
     let reader = reader.map_err(|error| Problem::store(error, WHAT, id))?;
     let length_out = reader.len();

@@ -43,7 +43,7 @@ pub(crate) async fn upload(call: Call) -> Result<Answer, Problem> {
         .and_then(boundary)
         .ok_or(Problem::ContentType("multipart/form-data"))??;
     call.body.check_announced()?;
-    let _slot = call.service.transfer_slot()?;
+    let _slot = call.service.transfer_slot(call.body.announced()).await?;
     let id = ids::file();
     let Call {
         service,

@@ -1,6 +1,7 @@
 //! Creating a response, whole or as a stream of events.
 
 use serde_json::{Map, Value, json};
+use strongroom_models::EngineError;
 
 use super::request::Ask;
 use super::turn::Turn;
@@ -25,7 +26,8 @@ pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
     if ask.stream {
         let slot = head.service.stream_slot()?;
         chat.insert("stream_options".to_owned(), json!({ "include_usage": true }));
-        let chunks = gate.during(deployment.engine.chat_stream(chat)).await??;
+        let chunks = gate.during(deployment.engine.chat_stream(chat)).await?;
+        let chunks = chunks.map_err(in_words_of_responses)?;
         let metrics = head.service.metrics.clone();
         let growing = stream::Growing {
             turn: Turn::new(object, true),
@@ -36,7 +38,8 @@ pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
         };
         return Ok(sse::answer(growing.events(chunks), slot, &metrics).guarded(gate.lease));
     }
-    let completion = gate.during(deployment.engine.chat(chat)).await??;
+    let completion = gate.during(deployment.engine.chat(chat)).await?;
+    let completion = completion.map_err(in_words_of_responses)?;
     let mut turn = Turn::new(object, false);
     turn.completion(&completion)?;
     turn.finish(head.service.seconds());
@@ -48,6 +51,23 @@ pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
         keep(&head.service.store, head.permits.write()?, &id, &record).await?;
     }
     Ok(Answer::json(&record.response)?.guarded(gate.lease))
+}
+
+/// An engine is asked in the words of chat completions: what it blames in a message came in as input here.
+fn in_words_of_responses(error: EngineError) -> Problem {
+    match error {
+        EngineError::BadRequest {
+            message,
+            param: Some(param),
+            code,
+        } if param.starts_with("messages") => EngineError::BadRequest {
+            message,
+            param: Some("input".to_owned()),
+            code,
+        }
+        .into(),
+        other => other.into(),
+    }
 }
 
 /// Everything that the engine is told: instructions, what was said before, and the input.

@@ -40,8 +40,18 @@ pub(crate) async fn get(call: Call) -> Result<Answer, Problem> {
             "Only responses that run in the background can be streamed again; they are not offered here.";
         return Err(Problem::invalid("stream", message));
     }
+    check_include(&call)?;
     let record = find(&call.service.store, call.permits.read()?, id).await?;
     Answer::json(&record.response)
+}
+
+/// `include` in a query: repeated, with or without brackets.
+fn check_include(call: &Call) -> Result<(), Problem> {
+    let wanted = ["include", "include[]"].map(|name| call.query.all(name));
+    wanted
+        .into_iter()
+        .flatten()
+        .try_for_each(|wanted| request::may_include(wanted, "include".to_owned()))
 }
 
 /// `DELETE responses/{id}`
@@ -65,6 +75,7 @@ pub(crate) async fn cancel(call: Call) -> Result<Answer, Problem> {
 /// `GET responses/{id}/input_items`
 pub(crate) async fn input_items(call: Call) -> Result<Answer, Problem> {
     let id = call.id(WHAT)?;
+    check_include(&call)?;
     let paging = Paging::read(&call.query, limits::ITEMS_PAGE_DEFAULT, limits::ITEMS_PAGE)?;
     let mut input = find(&call.service.store, call.permits.read()?, id).await?.input;
     if paging.order == Order::Desc {

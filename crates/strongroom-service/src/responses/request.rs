@@ -130,7 +130,7 @@ fn refuse_what_is_not_here(fields: Fields<'_>) -> Result<(), Problem> {
         );
         return Err(fields::unsupported("tools", message));
     }
-    fields.array("include")?;
+    include(fields)?;
     match fields.string("truncation")? {
         None | Some("auto" | "disabled") => Ok(()),
         Some(_) => Err(Problem::invalid(
@@ -138,6 +138,50 @@ fn refuse_what_is_not_here(fields: Fields<'_>) -> Result<(), Problem> {
             "Invalid 'truncation': it must be 'auto' or 'disabled'.",
         )),
     }
+}
+
+/// What `include` may ask for. There is nothing of these kinds here beyond what an answer holds anyway, so they change nothing;
+/// log probabilities there could be, and they are not offered.
+const INCLUDABLE: [&str; 7] = [
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "message.input_image.image_url",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+    "reasoning.encrypted_content",
+];
+const LOG_PROBABILITIES: &str = "message.output_text.logprobs";
+
+fn include(fields: Fields<'_>) -> Result<(), Problem> {
+    for (index, wanted) in fields.array("include")?.into_iter().flatten().enumerate() {
+        let name = format!("include[{index}]");
+        let wanted = wanted
+            .as_str()
+            .ok_or_else(|| fields::wrong_type(name.as_str(), "a string", wanted))?;
+        may_include(wanted, name)?;
+    }
+    Ok(())
+}
+
+/// Refuses what cannot be included, under the name of the parameter that asks for it.
+pub(super) fn may_include(wanted: &str, param: String) -> Result<(), Problem> {
+    if INCLUDABLE.contains(&wanted) {
+        return Ok(());
+    }
+    if wanted == LOG_PROBABILITIES {
+        return Err(fields::unsupported(
+            "include",
+            "Log probabilities are not offered for responses here.",
+        ));
+    }
+    let known: Vec<String> = INCLUDABLE.iter().map(|name| format!("'{name}'")).collect();
+    let message = format!(
+        "Invalid value: '{}'. Supported values are: {}.",
+        shown(wanted),
+        known.join(", ")
+    );
+    Err(Problem::invalid(param, message))
 }
 
 fn is_function(tool: &Value) -> bool {

@@ -161,6 +161,12 @@ const WRONG_CHAT: &[Wrong] = &[
     ("messages", r#"[{"role":1}]"#, "invalid_type", "messages[0].role"),
     (
         "messages",
+        r#"[{"role":"user","content":"x"},{"role":"king","content":"x"}]"#,
+        "invalid_value",
+        "messages[1].role",
+    ),
+    (
+        "messages",
         r#"[{"role":"user","content":7}]"#,
         "invalid_type",
         "messages[0].content",
@@ -245,6 +251,20 @@ const WRONG_RESPONSE: &[Wrong] = &[
     ),
     ("nonsense", "1", "unknown_parameter", "nonsense"),
     ("truncation", "\"maybe\"", "invalid_value", "truncation"),
+    ("include", "\"x\"", "invalid_type", "include"),
+    ("include", "[7]", "invalid_type", "include[0]"),
+    (
+        "include",
+        r#"["reasoning.encrypted_content","all"]"#,
+        "invalid_value",
+        "include[1]",
+    ),
+    (
+        "include",
+        r#"["message.output_text.logprobs"]"#,
+        "unsupported_parameter",
+        "include",
+    ),
 ];
 
 const WRONG_EMBEDDING: &[Wrong] = &[

@@ -1,5 +1,7 @@
 //! Files from upload to deletion.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use bytes::Bytes;
 use http::Method;
@@ -348,6 +350,36 @@ async fn a_download_is_handed_out_in_pieces() {
         pieces += 1;
     }
     assert!(pieces >= 20, "{pieces}");
+}
+
+#[tokio::test]
+async fn a_transfer_that_finds_no_room_waits_for_its_turn_and_not_for_ever() {
+    let small = || form(&[("purpose", None, b"batch"), ("file", Some("a"), b"1")]);
+    for (wait, is_patient) in [(Duration::from_secs(600), true), (Duration::ZERO, false)] {
+        let rig = Rig::with(crate::Limits {
+            transfers_held: 1024 * 1024,
+            transfer_wait: wait,
+            ..crate::Limits::default()
+        })
+        .await;
+        let big = rig.upload("big", &content(2_000_000)).await;
+        let path = format!("/openai/v1/files/{}/content", id(&big));
+        let open = rig.send(Method::GET, &path, Body::empty(), &[]).await;
+        let mut second = std::pin::pin!(rig.get(&path));
+        if is_patient {
+            assert!(futures::poll!(second.as_mut()).is_pending());
+            drop(open);
+            assert_eq!(second.await.status, 200);
+        } else {
+            let refused = second.await;
+            assert_eq!(refused.error().0, 429);
+            assert!(!refused.header("retry-after").is_empty());
+            // What is small needs little room, but some.
+            assert_eq!(rig.upload_form(small()).await.status, 429);
+            drop(open);
+            assert_eq!(rig.upload_form(small()).await.status, 200);
+        }
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use http::Method;
 use super::rig::{Rig, said};
 use crate::auth::{Act, Right};
 use crate::limits::Limits;
-use crate::problem::Form;
+use crate::problem::{Form, Problem};
 use crate::routes::{BodyLimit, Gate, ROUTES};
 
 #[test]
@@ -89,6 +89,33 @@ async fn other_paths_and_methods_have_the_apis_own_errors() {
         rig.delete("/openai/v1/files").await.error(),
         (405, "method_not_supported".to_owned(), None)
     );
+}
+
+#[tokio::test]
+async fn a_full_disk_is_an_answer_of_its_own_that_is_not_to_be_tried_again() {
+    let full = std::io::Error::from_raw_os_error(28);
+    let problem = Problem::from(strongroom_store::StoreError::from(full));
+    let answer = said(problem.answer(Form::V1)).await;
+    assert_eq!(answer.error(), (507, "insufficient_storage".to_owned(), None));
+    assert_eq!(answer.header("x-should-retry"), "false");
+}
+
+#[tokio::test]
+async fn what_a_query_wants_included_is_known_or_refused() {
+    let rig = Rig::new().await;
+    for path in [
+        "/openai/v1/responses/resp_0",
+        "/openai/v1/responses/resp_0/input_items",
+    ] {
+        let known = format!("{path}?include[]=reasoning.encrypted_content&include[]=web_search_call.results");
+        assert_eq!(rig.get(&known).await.error().0, 404);
+        for wrong in ["include[]=all&include[]=file_search_call.results", "include=all"] {
+            assert_eq!(
+                rig.get(&format!("{path}?{wrong}")).await.error(),
+                (400, "invalid_value".to_owned(), Some("include".to_owned()))
+            );
+        }
+    }
 }
 
 #[tokio::test]

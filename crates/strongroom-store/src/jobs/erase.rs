@@ -15,6 +15,8 @@ use crate::{
 pub(super) async fn run(inner: Arc<Inner>) {
     // What an earlier life of the program deleted is due at once.
     let mut due_at_once = true;
+    // The number of the last shredding that was told.
+    let mut told = 0;
     loop {
         match inner.records.shreddings(limits::SHREDDINGS_ERASED).await {
             Ok(deleted) if deleted.is_empty() && !inner.traces.are_left() => inner.traces.noted().await,
@@ -27,7 +29,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
             }
         }
         due_at_once = false;
-        while !erase(&inner).await.unwrap_or_else(report) {
+        while !erase(&inner, &mut told).await.unwrap_or_else(report) {
             tokio::time::sleep(retry_after(inner.erase_within)).await;
         }
     }
@@ -44,7 +46,7 @@ fn report(fault: StorageFault) -> bool {
 }
 
 /// Erases what was deleted before this call; false if readers were in the way.
-async fn erase(inner: &Inner) -> Result<bool, StorageFault> {
+async fn erase(inner: &Inner, told: &mut u64) -> Result<bool, StorageFault> {
     let were_left = inner.traces.take();
     let deleted = inner.records.shreddings(limits::SHREDDINGS_ERASED).await;
     let erased = match &deleted {
@@ -58,26 +60,50 @@ async fn erase(inner: &Inner) -> Result<bool, StorageFault> {
     let (deleted, true) = (deleted?, erased?) else {
         return Ok(false);
     };
-    let Some(newest) = deleted.last() else {
+    inner.traces.erased();
+    if deleted.is_empty() {
         return Ok(true);
-    };
-    remove_unwanted(&*inner.records, &*inner.blobs, inner.now_ms()).await?;
-    let (up_to, account) = (newest.number, newest.name.account);
-    let at_ms = inner.now_ms();
-    for ShreddingRow { name, deleted_ms, .. } in deleted {
-        let (account, kind, id) = (name.account, name.kind, name.id);
-        inner.events.emit(StoreEvent::Shredded {
-            account,
-            kind,
-            id,
-            deleted_ms,
-            at_ms,
-        });
     }
-    // Forgotten only after it was told: a crash between the two tells twice, never not at all.
-    let forget = Transaction::new(account, at_ms).change(Change::ForgetShreddings { up_to });
+    remove_unwanted(&*inner.records, &*inner.blobs, inner.now_ms()).await?;
+    for rows in deleted.chunks(limits::SHREDDINGS_TOLD) {
+        tell(inner, rows, told).await?;
+        forget(inner, rows).await?;
+    }
+    Ok(true)
+}
+
+/// Puts shreddings on record, unless that was done and only forgetting them failed.
+async fn tell(inner: &Inner, rows: &[ShreddingRow], told: &mut u64) -> Result<(), StorageFault> {
+    let at_ms = inner.now_ms();
+    let new = rows.iter().filter(|row| row.number > *told);
+    let events = new.map(|row| StoreEvent::Shredded {
+        account: row.name.account,
+        kind: row.name.kind.clone(),
+        id: row.name.id.clone(),
+        deleted_ms: row.deleted_ms,
+        at_ms,
+    });
+    match &inner.witness {
+        Some(witness) => witness
+            .keep(events.collect())
+            .await
+            .map_err(|error| StorageFault::new(error.to_string()))?,
+        None => events.for_each(|event| inner.events.emit(event)),
+    }
+    *told = rows.last().map_or(*told, |newest| newest.number.max(*told));
+    Ok(())
+}
+
+/// Only what was told is forgotten: a crash between the two tells twice, never not at all.
+async fn forget(inner: &Inner, rows: &[ShreddingRow]) -> Result<(), StorageFault> {
+    let Some(newest) = rows.last() else {
+        return Ok(());
+    };
+    let up_to = newest.number;
+    let forget =
+        Transaction::new(newest.name.account, inner.now_ms()).change(Change::ForgetShreddings { up_to });
     match inner.records.commit(forget).await {
-        Ok(_) => Ok(true),
+        Ok(_) => Ok(()),
         Err(returned) => Err(StorageFault::new(format!("{:?}", returned.reason))),
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     blobs::{Blobs, Litter, LitterBin},
     config::StoreConfig,
     error::OpenStoreError,
-    event::{Events, StoreEvent},
+    event::{Events, StoreEvent, Witness},
     jobs,
     keyring::{Binding, KeyDenied, KeyStatus, Keyring, KeyringParts, Lease},
     permit::PermitAuthority,
@@ -54,6 +54,8 @@ pub(crate) struct Inner {
     pub(crate) events: Events,
     pub(crate) bin: LitterBin,
     pub(crate) erase_within: Duration,
+    /// Is told of each shredding before it is forgotten here.
+    pub(crate) witness: Option<Arc<dyn Witness>>,
     /// What deleted objects and replaced keys leave in the log.
     pub(crate) traces: Arc<Traces>,
     /// A job was added.
@@ -123,6 +125,7 @@ impl Store {
             events,
             bin: parts.bin,
             erase_within: config.erase_within,
+            witness: config.witness.clone(),
             traces,
             job_added: Notify::new(),
             closing: closing.clone(),
@@ -135,6 +138,11 @@ impl Store {
             inner,
             _last: Arc::new(Last { closing }),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
     }
 
     /// Follows which account uses which key.

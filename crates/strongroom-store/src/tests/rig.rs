@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
-    Action, Anchor, AnchorError, AnchorKeeper, Binding, Permit, PermitAuthority, Store, StoreConfig,
+    Action, Anchor, AnchorError, AnchorKeeper, Binding, Permit, PermitAuthority, Store, StoreConfig, Witness,
     blobs::{Litter, memory::MemoryBlobs},
     faults::Faults,
     records::memory::MemoryRecords,
@@ -198,8 +198,21 @@ impl Rig {
     }
 
     pub(super) async fn on_disk_as(folder: &Path, account: AccountId) -> Self {
+        Self::opened(quick(folder), account).await
+    }
+
+    /// A store whose shreddings go on record.
+    pub(super) async fn witnessed(folder: &Path, witness: Arc<dyn Witness>) -> Self {
+        let config = StoreConfig {
+            witness: Some(witness),
+            ..quick(folder)
+        };
+        Self::opened(config, AccountId::from_uuid(Uuid::new_v4())).await
+    }
+
+    async fn opened(config: StoreConfig, account: AccountId) -> Self {
         let (vault, clock) = (CueVault::new(), HandClock::new());
-        let opened = Store::open(quick(folder), vault.clone(), clock.clone()).await;
+        let opened = Store::open(config, vault.clone(), clock.clone()).await;
         let bindings = watch::channel(vec![binding(account)]).0;
         Self::over(opened.unwrap(), vault, clock, account, bindings)
     }

@@ -1,9 +1,17 @@
 //! What is deleted is erased, in time, and told.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use strongroom_seal::BoxFuture;
+use tokio::sync::watch;
 
 use super::rig::{Rig, noise};
-use crate::{Action, Change, Expiry, NewObject, StoreEvent};
+use crate::{Action, Change, Expiry, NewObject, NotKept, StoreEvent, Witness, limits};
 
 async fn shredded(
     events: &mut tokio::sync::broadcast::Receiver<StoreEvent>,
@@ -83,8 +91,13 @@ async fn keys_that_an_update_and_a_rekey_destroy_are_erased_too() {
             bytes.windows(dead.len()).any(|window| window == dead)
         })
     };
-    while dead.iter().any(stands) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    loop {
+        // Asked for before the look, so that none is missed.
+        let erasure = std::pin::pin!(rig.store.inner().traces.erasure());
+        if !dead.iter().any(stands) {
+            break;
+        }
+        erasure.await;
     }
     rig.get("a").await.unwrap();
 }
@@ -103,4 +116,71 @@ async fn an_expired_object_is_shredded_by_itself() {
     rig.clock.turn(Duration::from_secs(9));
     assert_eq!(shredded(&mut events, 1).await, HashSet::from(["a".to_owned()]));
     rig.get("b").await.unwrap();
+}
+
+/// Takes nothing down before it is told to, and then everything.
+struct Slow {
+    refuses: bool,
+    is_well: watch::Sender<bool>,
+    asked: watch::Sender<usize>,
+    kept: Mutex<Vec<String>>,
+}
+
+impl Slow {
+    fn new(refuses: bool) -> Arc<Self> {
+        Arc::new(Self {
+            refuses,
+            is_well: watch::channel(false).0,
+            asked: watch::channel(0).0,
+            kept: Mutex::default(),
+        })
+    }
+
+    async fn was_asked(&self, times: usize) {
+        let mut asked = self.asked.subscribe();
+        asked.wait_for(|asked| *asked >= times).await.unwrap();
+    }
+}
+
+impl Witness for Slow {
+    fn keep(&self, events: Vec<StoreEvent>) -> BoxFuture<'_, Result<(), NotKept>> {
+        Box::pin(async move {
+            assert!(events.len() <= limits::SHREDDINGS_TOLD);
+            self.asked.send_modify(|asked| *asked += 1);
+            let mut is_well = self.is_well.subscribe();
+            if self.refuses && !*is_well.borrow() {
+                return Err(NotKept("not yet".to_owned()));
+            }
+            is_well.wait_for(|is_well| *is_well).await.unwrap();
+            let ids = events.into_iter().map(|event| match event {
+                StoreEvent::Shredded { id, .. } => id,
+                other => panic!("{other:?}"),
+            });
+            self.kept.lock().unwrap().extend(ids);
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shreddings_wait_for_a_witness_that_refuses_or_is_slow_and_nobody_else_does() {
+    for refuses in [true, false] {
+        let witness = Slow::new(refuses);
+        let folder = tempfile::tempdir().unwrap();
+        let rig = Rig::witnessed(folder.path(), witness.clone()).await;
+        let ids: Vec<_> = (0..1300).map(|number| format!("id-{number:04}")).collect();
+        join_all(ids.iter().map(|id| rig.put(id, b"x"))).await;
+        for id in &ids {
+            rig.delete(id).await.unwrap();
+        }
+        witness.was_asked(if refuses { 2 } else { 1 }).await;
+        assert_eq!(rig.statistics().await.unwrap().awaiting_erasure, 1300);
+        rig.put_blob("meanwhile", &noise(100_000)).await.unwrap();
+        assert_eq!(rig.read_blob("meanwhile", None).await.unwrap(), noise(100_000));
+        witness.is_well.send_replace(true);
+        while rig.statistics().await.unwrap().awaiting_erasure > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*witness.kept.lock().unwrap(), ids);
+    }
 }

@@ -1,7 +1,6 @@
 //! `strongroom verify`: the second reader over the `service` folder.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -26,14 +25,11 @@ pub(super) fn run(args: &VerifyArgs) -> Result<(), CliError> {
     } else {
         Some(Vault::of(Instance::find(folder)?)?)
     };
-    let mut report = look(&service, vault.as_mut())?;
-    // A rekey that ended meanwhile moved the pin, and the storage was not yet or no longer what the old pin says.
-    while !report.is_clean()
-        && let Some(vault) = vault.as_mut()
-        && vault.has_moved()?
-    {
-        report = look(&service, Some(vault))?;
-    }
+    let verification = Verification {
+        folder: &service,
+        keys: vault.as_mut().map(|vault| vault as &mut dyn Unwrap),
+    };
+    let report = verify(verification).map_err(|error| Failure::Verify(error.to_string()))?;
     match args.instance.output {
         Output::Json => table::json(&report)?,
         Output::Table => print(&report)?,
@@ -44,15 +40,6 @@ pub(super) fn run(args: &VerifyArgs) -> Result<(), CliError> {
         None if report.is_clean() => Ok(()),
         None => Err(CliError::NotClean(report.fault_count)),
     }
-}
-
-fn look(service: &Path, vault: Option<&mut Vault>) -> Result<Report, CliError> {
-    let keys = vault.map(|vault| vault as &mut dyn Unwrap);
-    let verification = Verification {
-        folder: service,
-        keys,
-    };
-    verify(verification).map_err(|error| Failure::Verify(error.to_string()).into())
 }
 
 /// The vault and the pins, as the running instance has them.
@@ -71,14 +58,6 @@ impl Vault {
             bound,
             refused: None,
         })
-    }
-
-    /// Whether the pins are others than when they were last looked at; from now on they are these.
-    fn has_moved(&mut self) -> Result<bool, CliError> {
-        let now = bound(&self.instance)?;
-        let moved = now != self.bound;
-        self.bound = now;
-        Ok(moved)
     }
 
     fn ask(&self, key: &KeyId, seed: &WrappedSeed) -> Result<Secret<32>, CliError> {
@@ -140,6 +119,20 @@ impl Unwrap for Vault {
 
     fn anchor(&self, account: AccountId) -> Option<Anchor> {
         self.bound.get(&account).and_then(|(_, anchor)| *anchor)
+    }
+
+    fn refresh(&mut self) -> bool {
+        match bound(&self.instance) {
+            Ok(now) => {
+                let is_moved = now != self.bound;
+                self.bound = now;
+                is_moved
+            }
+            Err(error) => {
+                self.refused.get_or_insert(error);
+                false
+            }
+        }
     }
 }
 

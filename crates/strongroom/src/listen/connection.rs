@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::head::HeadGuard;
 use super::names::Door;
-use super::{Dispatch, Serving};
+use super::{Dispatch, Reception, Serving};
 use crate::limits;
 
 /// How a connection came in.
@@ -36,8 +36,7 @@ use crate::limits;
 pub(super) struct Arrival {
     /// The peer of the TCP connection, or of the tunnel that it comes out of.
     client: IpAddr,
-    /// Whether more connections are open than are served.
-    crowded: bool,
+    reception: Reception,
 }
 
 /// How connections of both doors are served.
@@ -46,6 +45,7 @@ pub(super) struct Connections {
     http1: Builder<TokioExecutor>,
     http2: Builder<TokioExecutor>,
     stop: CancellationToken,
+    end: CancellationToken,
     kill: CancellationToken,
 }
 
@@ -56,19 +56,24 @@ impl Connections {
             http1: http1(),
             http2: http2(),
             stop: serving.stop.clone(),
+            end: serving.end.clone(),
             kill: serving.kill.clone(),
         }
     }
 
-    /// Ends when the program is told to stop.
-    pub(super) async fn stopping(&self) {
-        self.stop.cancelled().await;
+    /// Ends when such a connection is to take nothing more.
+    pub(super) async fn stopping(&self, arrival: Arrival) {
+        let stop = match arrival.reception {
+            Reception::Open | Reception::Crowded => &self.stop,
+            Reception::Closing => &self.end,
+        };
+        stop.cancelled().await;
     }
 
     /// How a connection from `peer` counts. One of our own proxy's counts as the client at the tunnel's other end.
-    pub(super) fn arrival(&self, peer: SocketAddr, crowded: bool) -> Arrival {
+    pub(super) fn arrival(&self, peer: SocketAddr, reception: Reception) -> Arrival {
         let client = self.dispatch.tunnels().client_of(peer);
-        Arrival { client, crowded }
+        Arrival { client, reception }
     }
 
     pub(super) async fn serve_plain(&self, socket: Socket, cut: Cut, arrival: Arrival) {
@@ -80,16 +85,11 @@ impl Connections {
         self.serve(builder, stream, Door::Https, cut, arrival).await;
     }
 
-    async fn serve<I>(
-        &self,
-        builder: &Builder<TokioExecutor>,
-        io: I,
-        door: Door,
-        cut: Cut,
-        Arrival { client, crowded }: Arrival,
-    ) where
+    async fn serve<I>(&self, builder: &Builder<TokioExecutor>, io: I, door: Door, cut: Cut, arrival: Arrival)
+    where
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let Arrival { client, reception } = arrival;
         let activity = Arc::new(Activity::default());
         let io = HeadGuard::new(io, Arc::clone(&activity));
         let service = service_fn(|mut request: Request<Incoming>| {
@@ -108,10 +108,9 @@ impl Connections {
             let cut = cut.clone();
             let dispatch = Arc::clone(&self.dispatch);
             async move {
-                let response = if crowded {
-                    dispatch.crowded()
-                } else {
-                    dispatch.answer(door, request, cut).await
+                let response = match reception {
+                    Reception::Crowded => dispatch.crowded(),
+                    _ => dispatch.answer(door, request, cut, reception).await,
                 };
                 Ok::<_, Infallible>(response.map(|body| Answer {
                     body,
@@ -121,7 +120,7 @@ impl Connections {
             }
         });
         let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
-        let mut stop = pin!(self.stop.cancelled());
+        let mut stop = pin!(self.stopping(arrival));
         let mut idle = pin!(activity.idle());
         let mut kill = pin!(self.kill.cancelled());
         let mut gone = pin!(cut.0.gone.cancelled());

@@ -13,6 +13,7 @@ use strongroom_service::AccountName;
 use strongroom_vault::VaultHost;
 use tower::ServiceExt as _;
 
+use super::Reception;
 use super::connection::Cut;
 use super::names::{Door, Misdirected, Ports, Target, target};
 use super::proxy::{self, Tunnels};
@@ -61,6 +62,7 @@ impl Dispatch {
         door: Door,
         mut request: Request<Incoming>,
         cut: Cut,
+        reception: Reception,
     ) -> Response<Body> {
         if request.method() == Method::CONNECT {
             return match door {
@@ -83,6 +85,10 @@ impl Dispatch {
             Ok(target) => target,
             Err(misdirected) => return misdirected.into_response(),
         };
+        let is_data_plane = matches!(target, Target::Account { .. } | Target::DefaultAccount);
+        if is_data_plane && reception == Reception::Closing {
+            return come_again("stopping", "this server is stopping; try again in a moment");
+        }
         let routes = match target {
             Target::Vault { vault, authority } => {
                 request.extensions_mut().insert(VaultHost { vault, authority });
@@ -114,19 +120,20 @@ impl Dispatch {
 
     /// The answer while too many connections are open.
     pub(super) fn crowded(&self) -> Response<Body> {
-        let mut response = refusal(
-            StatusCode::SERVICE_UNAVAILABLE,
+        come_again(
             "too_many_connections",
             "too many connections are open; try again in a moment",
-        );
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        response
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
-        response
+        )
     }
+}
+
+/// Tells the caller to come again on another connection.
+fn come_again(code: &str, message: &str) -> Response<Body> {
+    let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, code, message);
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 impl Misdirected {

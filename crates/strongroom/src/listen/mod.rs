@@ -76,12 +76,14 @@ impl Doors {
     pub(crate) fn serve(self, tls: ServerConfig, dispatch: Dispatch) -> Serving {
         let serving = Serving {
             stop: CancellationToken::new(),
+            end: CancellationToken::new(),
             kill: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            late: TaskTracker::new(),
         };
         let connections = Arc::new(Connections::new(Arc::new(dispatch), &serving));
         let tls = Some(TlsAcceptor::from(Arc::new(tls)));
-        serving.tasks.spawn(accept(
+        serving.late.spawn(accept(
             self.https,
             self.room,
             tls,
@@ -89,7 +91,7 @@ impl Doors {
             serving.clone(),
         ));
         serving
-            .tasks
+            .late
             .spawn(accept(self.http, self.room, None, connections, serving.clone()));
         serving
     }
@@ -98,24 +100,43 @@ impl Doors {
 /// Both listeners at work.
 #[derive(Clone)]
 pub(crate) struct Serving {
+    /// Requests in flight finish; the data plane takes no new ones.
     stop: CancellationToken,
+    /// They have finished: nothing is accepted any more.
+    end: CancellationToken,
     kill: CancellationToken,
+    /// Connections that came before the stop.
     tasks: TaskTracker,
+    /// The listeners, and connections that came after the stop: nobody waits for these.
+    late: TaskTracker,
 }
 
 impl Serving {
-    /// Accepts nothing more, lets requests in flight finish, and closes what is left when the time is over.
-    /// Says whether all of them finished.
+    /// Lets requests in flight finish, and closes what is left when the time is over. Until then vaults and the issuers of tokens
+    /// still answer: a transfer in flight needs its lease renewed. Says whether all of them finished.
     pub(crate) async fn drain(&self) -> bool {
         self.stop.cancel();
         self.tasks.close();
         let finished = tokio::time::timeout(limits::DRAIN, self.tasks.wait())
             .await
             .is_ok();
+        self.end.cancel();
         self.kill.cancel();
         self.tasks.wait().await;
+        self.late.close();
+        self.late.wait().await;
         finished
     }
+}
+
+/// What is done with the requests of a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reception {
+    Open,
+    /// Too many are open: it is told to come again.
+    Crowded,
+    /// It came after the stop: the data plane is closed to it.
+    Closing,
 }
 
 async fn bind(port: u16) -> Result<(TcpListener, u16), DoorError> {
@@ -139,7 +160,7 @@ async fn accept(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = serving.stop.cancelled() => return,
+            () = serving.end.cancelled() => return,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -149,16 +170,19 @@ async fn accept(
                 continue;
             }
         };
-        let (slot, crowded) = match Arc::clone(&slots).try_acquire_owned() {
-            Ok(slot) => (slot, false),
+        let is_late = serving.stop.is_cancelled();
+        let (slot, reception) = match Arc::clone(&slots).try_acquire_owned() {
+            Ok(slot) if is_late => (slot, Reception::Closing),
+            Ok(slot) => (slot, Reception::Open),
             Err(_) => match Arc::clone(&overflow).try_acquire_owned() {
-                Ok(slot) => (slot, true),
+                Ok(slot) => (slot, Reception::Crowded),
                 Err(_) => continue,
             },
         };
         let (tls, connections) = (tls.clone(), Arc::clone(&connections));
-        serving.tasks.spawn(async move {
-            let arrival = connections.arrival(peer, crowded);
+        let tasks = if is_late { &serving.late } else { &serving.tasks };
+        tasks.spawn(async move {
+            let arrival = connections.arrival(peer, reception);
             greet(stream, tls, &connections, arrival).await;
             drop(slot);
         });
@@ -175,7 +199,7 @@ async fn greet(stream: TcpStream, tls: Option<TlsAcceptor>, connections: &Connec
     };
     let handshake = tokio::select! {
         handshake = tokio::time::timeout(limits::TLS_HANDSHAKE, acceptor.accept(socket)) => handshake,
-        () = connections.stopping() => return,
+        () = connections.stopping(arrival) => return,
     };
     match handshake {
         Ok(Ok(stream)) => {

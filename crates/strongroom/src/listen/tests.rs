@@ -10,6 +10,7 @@ use futures::StreamExt as _;
 use http::StatusCode;
 use http::Uri;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Notify;
 
 use super::*;
 use strongroom_vault::ClientAddress;
@@ -24,6 +25,8 @@ struct House {
     ports: Ports,
     authority: Authority,
     serving: Serving,
+    /// `/openai/slow` was asked; it may answer.
+    slow: Arc<(Notify, Notify)>,
     _place: tempfile::TempDir,
 }
 
@@ -59,9 +62,19 @@ async fn house_with_room(room: Room) -> House {
             });
         Body::from_stream(pieces)
     });
+    let slow: Arc<(Notify, Notify)> = Arc::default();
+    let answers_slowly = get({
+        let slow = Arc::clone(&slow);
+        || async move {
+            slow.0.notify_one();
+            slow.1.notified().await;
+        }
+    });
     let routes = Routes {
         vault: echo("vault").route("/address", get(address)),
-        service: echo("service").route("/openai/cut", cut),
+        service: echo("service")
+            .route("/openai/cut", cut)
+            .route("/openai/slow", answers_slowly),
         control: echo("control"),
         admin: echo("admin"),
         loopback: echo("loopback"),
@@ -72,6 +85,7 @@ async fn house_with_room(room: Room) -> House {
         ports,
         authority,
         serving,
+        slow,
         _place: place,
     }
 }
@@ -246,6 +260,32 @@ async fn draining_closes_idle_connections_and_accepts_no_more() {
         "a connection without a request does not hold up the end"
     );
     assert!(client.get(&url).send().await.unwrap_err().is_connect());
+}
+
+#[tokio::test]
+async fn while_requests_finish_vaults_and_tokens_answer_and_the_data_plane_takes_nothing_new() {
+    let house = house().await;
+    let Ports { https, http } = house.ports;
+    let slow = house.client().get(format!("http://127.0.0.1:{http}/openai/slow"));
+    let in_flight = tokio::spawn(slow.send());
+    house.slow.0.notified().await;
+    let serving = house.serving.clone();
+    let drain = tokio::spawn(async move { serving.drain().await });
+    house.serving.stop.cancelled().await;
+    let vault = house
+        .text(&format!("https://kv1.vault.localhost:{https}/keys/k"))
+        .await;
+    assert_eq!(vault, "vault /keys/k");
+    let token = format!("http://127.0.0.1:{http}/msi/token");
+    assert_eq!(house.text(&token).await, "loopback /msi/token");
+    let models = format!("http://127.0.0.1:{http}/openai/v1/models");
+    let refused = house.client().get(models).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!drain.is_finished());
+    house.slow.1.notify_one();
+    assert!(drain.await.unwrap(), "nobody waits for those that came after");
+    assert_eq!(in_flight.await.unwrap().unwrap().status(), StatusCode::OK);
+    assert!(house.client().get(token).send().await.unwrap_err().is_connect());
 }
 
 /// An HTTP/1 connection to the plain door that has just been answered and stays open.

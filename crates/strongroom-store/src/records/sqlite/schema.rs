@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, path::Path};
 
-use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use crate::{
     error::{OpenStoreError, StorageFault},
@@ -199,7 +199,11 @@ fn tune(connection: &Connection, cache_kib: u32) -> Result<(), OpenStoreError> {
     Ok(())
 }
 
-/// SQLite's messages name files, tables and columns, never content.
+/// SQLite's messages name files, tables and columns, never content. It calls a disk full when a write found no room; a quota that
+/// is used up it does not tell from other failures.
 pub(super) fn fault(error: rusqlite::Error) -> StorageFault {
-    StorageFault::new(error.to_string())
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StorageFault::full(error.to_string()),
+        _ => StorageFault::new(error.to_string()),
+    }
 }

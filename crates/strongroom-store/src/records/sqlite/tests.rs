@@ -9,7 +9,7 @@ use crate::{
     blobs::Litter,
     conformance::fixture::{KIND, Tenant},
     error::OpenStoreError,
-    records::{Change, Replacement, Rewrap},
+    records::{Change, Rejected, Replacement, Rewrap},
     sealing::Sealed,
 };
 
@@ -268,5 +268,48 @@ async fn a_unit_heavier_than_the_queue_allows_is_refused_while_others_wait() {
     };
     let (first, second) = tokio::join!(records.commit(heavy("a")), records.commit(heavy("b")));
     assert!(first.is_ok());
-    assert_eq!(second.err().unwrap().reason, crate::records::Rejected::Busy);
+    assert_eq!(second.err().unwrap().reason, Rejected::Busy);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_apart_keeps_what_was_acknowledged_and_is_written_to_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.db");
+    let bin = Litter::new().0;
+    let connection = schema::open_writer(&path).unwrap();
+    connection.pragma_update(None, "max_page_count", 60).unwrap();
+    let records = Sqlite {
+        writer: Writer::start(connection, bin).unwrap(),
+        readers: Readers::open(&path).unwrap(),
+    };
+    let tenant = Tenant::settle(&records).await;
+    let large = |id: &str| {
+        let mut new = tenant.record(id);
+        new.body = Sealed::pretend(vec![7; 50_000]);
+        new
+    };
+    let mut kept = Vec::new();
+    let fault = loop {
+        let id = format!("id-{}", kept.len());
+        match tenant.insert(&records, large(&id)).await {
+            Ok(()) => kept.push(id),
+            Err(Rejected::Fault(fault)) => break fault,
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    assert!(fault.is_full(), "{fault}");
+    assert!(!kept.is_empty());
+    for id in &kept {
+        assert!(records.record(tenant.name(id)).await.unwrap().is_some(), "{id}");
+    }
+    tenant.delete(&records, &kept[0]).await.unwrap();
+    tenant.insert(&records, large("again")).await.unwrap();
+}
+
+#[test]
+fn errors_of_the_system_that_say_full_are_told_apart() {
+    let fault = |number| StorageFault::from(std::io::Error::from_raw_os_error(number));
+    assert!(fault(28).is_full(), "ENOSPC");
+    assert!(fault(122).is_full(), "EDQUOT");
+    assert!(!fault(5).is_full(), "EIO");
 }

@@ -64,6 +64,7 @@ impl Writer {
             current: None,
             bin,
             waiting_bytes: Arc::clone(&waiting_bytes),
+            was_full: false,
         };
         thread::Builder::new()
             .name("store-writer".to_owned())
@@ -135,6 +136,8 @@ struct Work {
     current: Option<Current>,
     bin: LitterBin,
     waiting_bytes: Arc<AtomicUsize>,
+    /// The last group found no room on the disk: that was logged, and need not be for each that follows.
+    was_full: bool,
 }
 
 impl Work {
@@ -179,6 +182,7 @@ impl Work {
         while !group.is_empty() {
             match self.try_group(&group) {
                 Ok(answers) => {
+                    self.was_full = false;
                     for (mut waiting, answer) in group.drain(..).zip(answers) {
                         let answer = match answer {
                             Ok(mut receipt) => {
@@ -199,10 +203,16 @@ impl Work {
                         // Units are undone by themselves by now.
                         Undone::GateClosed | Undone::HalfWay => StorageFault::new("a unit was not undone"),
                     };
-                    error!(%fault, "a group of {} units was not committed", group.len());
+                    if !self.was_full || !fault.is_full() {
+                        error!(%fault, "a group of {} units was not committed", group.len());
+                    }
+                    self.was_full = fault.is_full();
                     for mut waiting in group.drain(..) {
-                        // Whether the log holds the commit is unknown now: its files stay until the next start tells.
-                        waiting.transaction.leave_files();
+                        // Where a write found no room the log does not hold the whole commit. Else whether it does is unknown now:
+                        // the files stay until the next start tells.
+                        if !fault.is_full() {
+                            waiting.transaction.leave_files();
+                        }
                         let reason = Rejected::Fault(fault.clone());
                         drop(
                             waiting
@@ -292,6 +302,12 @@ impl Work {
             current: &mut self.current,
         }
         .apply(transaction);
+        if let Err(Rejected::Fault(fault)) = &answer
+            && self.connection.is_autocommit()
+        {
+            // The database undid the whole transaction by itself, as it does where it finds no room.
+            return Err(Undone::Failed(fault.clone()));
+        }
         if answer.is_ok() {
             usage.absorb(unit_usage);
         } else {
