@@ -15,6 +15,7 @@ mod directory;
 mod documents;
 mod error;
 mod files;
+mod graph;
 mod issuer;
 mod limits;
 mod names;
@@ -38,6 +39,7 @@ pub use directory::{
     PrincipalType,
 };
 pub use error::{AnchorFault, ControlError};
+pub use graph::Graph;
 pub use issuer::{IdentityHost, TokenIssuer, TokenKey, TokenKeyState};
 pub use roles::{
     ASSIGN, ActionKind, Assignment, AssignmentFilter, BuiltInRole, NewAssignment, NewRole, Permission,

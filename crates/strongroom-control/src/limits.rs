@@ -163,6 +163,23 @@ pub(crate) const ACTIVITY_PAGE: usize = 200;
 /// Length of a user-assigned identity's name.
 pub(crate) const IDENTITY_NAME: RangeInclusive<usize> = 3..=128;
 
+/// Requests of Microsoft Graph worked on at once; more wait.
+pub(crate) const DIRECTORY_AT_ONCE: usize = 32;
+
+/// Largest body of a request of Microsoft Graph, in bytes.
+pub(crate) const DIRECTORY_BODY: usize = 128 * 1024;
+
+/// Segments of a path of Microsoft Graph.
+pub(crate) const DIRECTORY_PATH: usize = 8;
+
+/// Ids that one look-up may ask for, as many as Graph takes.
+pub(crate) const DIRECTORY_IDS: usize = 1000;
+
+/// Objects of one page of Microsoft Graph: without `$top`, and at most.
+pub(crate) const DIRECTORY_PAGE: usize = 100;
+/// See [`DIRECTORY_PAGE`].
+pub(crate) const DIRECTORY_PAGE_MOST: usize = 999;
+
 /// Largest body of a Resource Graph request, in bytes.
 pub(crate) const GRAPH_BODY: usize = 64 * 1024;
 

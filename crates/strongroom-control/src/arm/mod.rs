@@ -3,19 +3,22 @@
 //! - `route`: the table; `frame`: what every request passes, in one order; `call`: what handlers see and answer.
 //! - `inventory`: what there is, one row each; providers that keep their things elsewhere put a row here for each.
 //! - `activity`: who did what, in a journal; `operations`: what goes on after its answer.
-//! - `groups`, `subscriptions`, `locks`, `tags`, `listing`, `providers`, `insights`, `graph`: the providers of the frame;
+//! - `groups`, `subscriptions`, `locks`, `authorization`, `identities`, `tags`, `listing`, `providers`, `insights`,
+//!   `graph`: the providers of the frame;
 //!   `state`: every type that nobody provides, as plain state.
 //!
 //! A provider is one file with a function that gives its routes; it is added in [`Arm::open`].
 
 mod activity;
-mod call;
+mod authorization;
+pub(crate) mod call;
 mod event;
-mod fault;
-mod filter;
-mod frame;
+pub(crate) mod fault;
+pub(crate) mod filter;
+pub(crate) mod frame;
 mod graph;
 mod groups;
+mod identities;
 mod insights;
 mod inventory;
 mod listing;
@@ -28,7 +31,7 @@ mod state;
 mod subscriptions;
 pub mod syntax;
 mod tags;
-mod time;
+pub(crate) mod time;
 mod visible;
 
 use std::path::PathBuf;
@@ -117,9 +120,11 @@ impl Arm {
             groups::routes(),
             tags::routes(),
             locks::routes(),
+            authorization::routes(),
             listing::routes(),
             providers::routes(),
             operations::routes(),
+            identities::routes(),
             insights::routes(),
             graph::routes(),
             state::routes(),
@@ -136,6 +141,7 @@ impl Arm {
                 routes: routes.into_iter().flatten().collect(),
             }),
         };
+        identities::mirror(&arm.shared).map_err(into_error)?;
         arm.ensure(&arm.shared.subscription(), SUBSCRIPTION, Map::new())?;
         Ok(arm)
     }

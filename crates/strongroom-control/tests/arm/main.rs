@@ -6,8 +6,11 @@
 )]
 
 mod activity;
+mod authorization;
+mod directory;
 mod frame;
 mod graph;
+mod identities;
 mod many;
 mod resources;
 mod rig;
