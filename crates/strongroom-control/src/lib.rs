@@ -30,7 +30,7 @@ pub use accounts::{
     Account, Anchor, Crud, Deployment, Encryption, KeySlot, NewAccount, OpenAiRights, RevocationPolicy,
 };
 pub use actor::Actor;
-pub use arm::{Arm, ArmError, ArmParts, syntax};
+pub use arm::{Arm, ArmError, ArmParts, LogSink, LogSinks, NoLogSink, syntax};
 pub use bodies::{AssignmentBody, RoleBody};
 pub use control::Control;
 pub use directory::{

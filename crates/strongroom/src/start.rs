@@ -7,7 +7,7 @@ use http::{Request, Response};
 use prometheus_client::registry::Registry;
 use strongroom_azure::token::{KeyHostsError, Verifier};
 use strongroom_control::{
-    Arm, ArmError, ArmParts, Control, ControlError, Graph, IdentityHost, TokenIssuer,
+    Arm, ArmError, ArmParts, Control, ControlError, Graph, IdentityHost, LogSinks, TokenIssuer,
 };
 use strongroom_journal::JournalError;
 use strongroom_seal::{AccountId, Clock, KeyWrap};
@@ -343,6 +343,7 @@ impl Assembly {
     fn flow(&mut self) -> Flows {
         let Parts {
             settings,
+            arm,
             clock,
             store,
             at_start,
@@ -376,6 +377,12 @@ impl Assembly {
         };
         background.run(maintenance.run());
         background.run(control.clone().keep_token_keys());
+        let sinks = LogSinks {
+            folder: self.folder.diagnostics(),
+            named: settings.log_sinks.clone(),
+        };
+        let (vault, service) = (journals.vault().clone(), journals.service().clone());
+        background.run(arm.clone().deliver_logs(vault, service, sinks));
 
         let (publish, engines) = watch::channel(Arc::new(std::mem::take(&mut at_start.engines)));
         let (deployments, follow_deployments) = compose::deployments(control, engines.clone());

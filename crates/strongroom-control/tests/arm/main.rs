@@ -7,6 +7,7 @@
 
 mod activity;
 mod authorization;
+mod diagnostics;
 mod directory;
 mod frame;
 mod graph;
