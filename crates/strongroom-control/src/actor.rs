@@ -40,6 +40,13 @@ impl Actor {
         self.authorize_in(&self.control.state(), action, scope)
     }
 
+    /// Whether the caller may do this here, be it under a condition.
+    pub(crate) fn may_in_part(&self, action: &str, scope: &ResourceId) -> bool {
+        let state = self.control.state();
+        let roles = state.roles.effective(&state.directory, self.caller, scope);
+        roles.allows_in_part(action)
+    }
+
     /// As [`Self::authorize`], by what was known at one moment.
     pub(crate) fn authorize_in(
         &self,

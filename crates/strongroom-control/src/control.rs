@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use aws_lc_rs::rand;
+use serde_json::Value;
 use strongroom_azure::ResourceId;
 use strongroom_azure::token::KeyHosts;
 use strongroom_seal::Clock;
@@ -29,6 +30,16 @@ pub struct Control {
     pub(crate) shared: Arc<Shared>,
 }
 
+/// Resource Manager's inventory, as the control plane needs it. Each waits for a database; never ask within a change.
+pub(crate) trait Index: Send + Sync {
+    /// Whether there is a resource of this id.
+    fn has(&self, id: &ResourceId) -> bool;
+    /// Takes in an identity that was made: lists of resources show it.
+    fn show(&self, identity: Value);
+    /// Forgets an identity that is gone.
+    fn hide(&self, id: &ResourceId);
+}
+
 pub(crate) struct Shared {
     pub(crate) documents: Documents,
     pub(crate) keys: AccountKeys,
@@ -36,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) used: Used,
     /// Where the keys of external issuers may be fetched; nowhere, while it is empty.
     key_hosts: OnceLock<KeyHosts>,
+    index: OnceLock<Box<dyn Index>>,
     clock: Arc<dyn Clock>,
     /// Replaced as a whole; held for as long as it takes to take a reference.
     state: RwLock<Arc<State>>,
@@ -94,6 +106,7 @@ impl Control {
                 token_keys: Arc::new(token_keys),
                 used,
                 key_hosts: OnceLock::new(),
+                index: OnceLock::new(),
                 clock,
                 state: RwLock::new(Arc::new(state)),
                 changing: Mutex::default(),
@@ -146,6 +159,16 @@ impl Control {
     /// Lets the keys of external issuers be fetched from these hosts. Before this is called, from none; it counts once.
     pub fn fetch_keys_from(&self, hosts: KeyHosts) {
         let _ = self.shared.key_hosts.set(hosts);
+    }
+
+    /// Lets Resource Manager know of identities, and roles be assigned on what it knows. It counts once.
+    pub(crate) fn keep_index(&self, index: Box<dyn Index>) {
+        let _ = self.shared.index.set(index);
+    }
+
+    /// Resource Manager's inventory, once there is one.
+    pub(crate) fn index(&self) -> Option<&dyn Index> {
+        self.shared.index.get().map(Box::as_ref)
     }
 
     pub(crate) fn key_hosts(&self) -> Option<&KeyHosts> {

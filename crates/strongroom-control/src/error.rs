@@ -254,7 +254,14 @@ impl ControlError {
             Self::InvalidRequest { .. } => (BAD, "InvalidRequestContent"),
             Self::LocalAuthDisabled | Self::KeyName(_) => (BAD, "BadRequest"),
             Self::BadName { .. } => (BAD, "InvalidResourceName"),
-            Self::NotFound { .. } => (ErrorStatus::NOT_FOUND, "ResourceNotFound"),
+            Self::NotFound { what, .. } => (
+                ErrorStatus::NOT_FOUND,
+                match *what {
+                    "role assignment" => "RoleAssignmentNotFound",
+                    "resource group" => "ResourceGroupNotFound",
+                    _ => "ResourceNotFound",
+                },
+            ),
             Self::AlreadyExists { .. } | Self::AccountInUse { .. } => (ErrorStatus::CONFLICT, "Conflict"),
             Self::Database(_)
             | Self::Document(_)

@@ -15,6 +15,7 @@ mod directory;
 mod documents;
 mod error;
 mod files;
+mod graph;
 mod issuer;
 mod limits;
 mod names;
@@ -29,7 +30,7 @@ pub use accounts::{
     Account, Anchor, Crud, Deployment, Encryption, KeySlot, NewAccount, OpenAiRights, RevocationPolicy,
 };
 pub use actor::Actor;
-pub use arm::{Arm, ArmError, ArmParts, syntax};
+pub use arm::{Arm, ArmError, ArmParts, LogSink, LogSinks, NoLogSink, syntax};
 pub use bodies::{AssignmentBody, RoleBody};
 pub use control::Control;
 pub use directory::{
@@ -38,6 +39,7 @@ pub use directory::{
     PrincipalType,
 };
 pub use error::{AnchorFault, ControlError};
+pub use graph::Graph;
 pub use issuer::{IdentityHost, TokenIssuer, TokenKey, TokenKeyState};
 pub use roles::{
     ASSIGN, ActionKind, Assignment, AssignmentFilter, BuiltInRole, NewAssignment, NewRole, Permission,

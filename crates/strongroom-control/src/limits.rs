@@ -163,6 +163,41 @@ pub(crate) const ACTIVITY_PAGE: usize = 200;
 /// Length of a user-assigned identity's name.
 pub(crate) const IDENTITY_NAME: RangeInclusive<usize> = 3..=128;
 
+/// Diagnostic settings that one resource may have, as many as on Azure.
+pub(crate) const DIAGNOSTIC_SETTINGS: usize = 5;
+
+/// Entries of a journal that one delivery of logs takes up at once.
+pub(crate) const DELIVERY_BATCH: u64 = 64;
+
+/// Entries of a journal that a delivery passes over before it notes that on disk.
+pub(crate) const DELIVERY_PASSED: u64 = 1024;
+
+/// How long a delivery that has nothing to bring waits before it looks again.
+pub(crate) const DELIVERY_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long a sink may take for one batch.
+pub(crate) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a delivery waits after a failure: at first, and at most.
+pub(crate) const DELIVERY_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+
+/// Requests of Microsoft Graph worked on at once; more wait.
+pub(crate) const DIRECTORY_AT_ONCE: usize = 32;
+
+/// Largest body of a request of Microsoft Graph, in bytes.
+pub(crate) const DIRECTORY_BODY: usize = 128 * 1024;
+
+/// Segments of a path of Microsoft Graph.
+pub(crate) const DIRECTORY_PATH: usize = 8;
+
+/// Ids that one look-up may ask for, as many as Graph takes.
+pub(crate) const DIRECTORY_IDS: usize = 1000;
+
+/// Objects of one page of Microsoft Graph: without `$top`, and at most.
+pub(crate) const DIRECTORY_PAGE: usize = 100;
+/// See [`DIRECTORY_PAGE`].
+pub(crate) const DIRECTORY_PAGE_MOST: usize = 999;
+
 /// Largest body of a Resource Graph request, in bytes.
 pub(crate) const GRAPH_BODY: usize = 64 * 1024;
 

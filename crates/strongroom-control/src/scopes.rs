@@ -10,8 +10,9 @@ pub(crate) fn parse(text: &str) -> Result<ResourceId, ControlError> {
     text.parse().map_err(|_| invalid(text, "it is no resource id"))
 }
 
-/// Fails unless the scope is our subscription, a resource group in it, or a resource that is there.
-pub(crate) fn check(state: &State, scope: &ResourceId) -> Result<(), ControlError> {
+/// Fails unless the scope is our subscription, a resource group in it, or a resource that is there. `there` is what Resource
+/// Manager says of it, where there is one: it knows groups, and resources that nobody else keeps.
+pub(crate) fn check(state: &State, scope: &ResourceId, there: Option<bool>) -> Result<(), ControlError> {
     let text = scope.as_str();
     let segments: Vec<&str> = text.split('/').skip(1).collect();
     let ours = state.tenant.subscription.to_string();
@@ -22,7 +23,14 @@ pub(crate) fn check(state: &State, scope: &ResourceId) -> Result<(), ControlErro
     };
     match below {
         [] => Ok(()),
-        [groups, _] if is(groups, "resourceGroups") => Ok(()),
+        [groups, name] if is(groups, "resourceGroups") => match there {
+            Some(false) => Err(ControlError::NotFound {
+                what: "resource group",
+                name: (*name).to_owned(),
+            }),
+            _ => Ok(()),
+        },
+        _ if there == Some(true) => Ok(()),
         [groups, _, providers, kind @ ..] if is(groups, "resourceGroups") && is(providers, "providers") => {
             resource(state, scope, kind)
         }

@@ -235,7 +235,7 @@ fn condition(only: &[Uuid]) -> String {
 }
 
 /// RFC 3339; none for a time that was not kept.
-fn time(seconds: u64) -> Option<String> {
+pub(crate) fn time(seconds: u64) -> Option<String> {
     let seconds = i64::try_from(seconds).ok().filter(|seconds| *seconds > 0)?;
     Timestamp::from_second(seconds).ok().map(|time| time.to_string())
 }

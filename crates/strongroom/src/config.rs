@@ -1,8 +1,10 @@
 //! What an instance is told at its start, and whether it makes sense.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use strongroom_control::LogSink;
 use uuid::Uuid;
 
 use crate::folder::DataFolder;
@@ -29,6 +31,9 @@ pub struct Settings {
     pub entra: Option<EntraTenant>,
     /// Where the keys of external issuers may be fetched.
     pub keys: KeyFetching,
+    /// Where the logs of diagnostic settings go, by the id of the destination in small letters; any other goes to a folder of its
+    /// own.
+    pub log_sinks: BTreeMap<String, LogSink>,
     /// The program that runs a built-in model when started with `worker`: this one.
     pub worker_program: PathBuf,
 }
@@ -110,6 +115,7 @@ impl Settings {
             erase_within: limits::ERASE_WITHIN,
             entra: None,
             keys: KeyFetching::default(),
+            log_sinks: BTreeMap::new(),
             worker_program,
         }
     }

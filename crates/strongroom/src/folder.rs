@@ -76,6 +76,11 @@ impl DataFolder {
         self.root.join("service")
     }
 
+    /// What diagnostic settings deliver, unless it has a place of its own.
+    pub(crate) fn diagnostics(&self) -> PathBuf {
+        self.root.join("diagnostics")
+    }
+
     pub(crate) fn vault(&self) -> PathBuf {
         self.root.join("vault")
     }

@@ -6,7 +6,9 @@ use axum::body::Body;
 use http::{Request, Response};
 use prometheus_client::registry::Registry;
 use strongroom_azure::token::{KeyHostsError, Verifier};
-use strongroom_control::{Arm, ArmError, ArmParts, Control, ControlError, IdentityHost, TokenIssuer};
+use strongroom_control::{
+    Arm, ArmError, ArmParts, Control, ControlError, Graph, IdentityHost, LogSinks, TokenIssuer,
+};
 use strongroom_journal::JournalError;
 use strongroom_seal::{AccountId, Clock, KeyWrap};
 use strongroom_service::{Deployments, JournalSink, Limits, Metrics, ServiceJournal, ServiceParts, follow};
@@ -339,6 +341,7 @@ impl Assembly {
     fn flow(&mut self) -> Flows {
         let Parts {
             settings,
+            arm,
             clock,
             store,
             at_start,
@@ -372,6 +375,12 @@ impl Assembly {
         };
         background.run(maintenance.run());
         background.run(control.clone().keep_token_keys());
+        let sinks = LogSinks {
+            folder: self.folder.diagnostics(),
+            named: settings.log_sinks.clone(),
+        };
+        let (vault, service) = (journals.vault().clone(), journals.service().clone());
+        background.run(arm.clone().deliver_logs(vault, service, sinks));
 
         let (publish, engines) = watch::channel(Arc::new(std::mem::take(&mut at_start.engines)));
         let (deployments, follow_deployments) = compose::deployments(control, engines.clone());
@@ -413,7 +422,9 @@ impl Assembly {
             journals,
             ..
         } = &self.grounds;
+        let login = format!("https://localhost:{}", self.server.ports().https);
         let arm = self.parts.arm.clone();
+        let graph = Graph::new(control.clone(), verifier.clone(), &login, Arc::clone(clock));
         let account = &self.identities.account;
         let mut registry = Registry::default();
         let callers = Arc::new(Callers::new(control, issuer, verifier.clone(), account.id));
@@ -448,7 +459,7 @@ impl Assembly {
             access: Arc::new(control.clone()),
             audit: Arc::new(JournalAudit::new(journals.vault().clone())),
             throttle: Throttle::new(Throttling::Off),
-            login: format!("https://localhost:{}", self.server.ports().https),
+            login,
             clock: Arc::clone(clock),
         };
         Routes {
@@ -456,7 +467,7 @@ impl Assembly {
             service: strongroom_service::router(service),
             control: issuer
                 .routes()
-                .fallback(move |request: Request<Body>| resource_manager(arm, request)),
+                .fallback(move |request: Request<Body>| control_plane(arm, graph, request)),
             admin: admin::router(admin).fallback(nothing_here),
             loopback: health::router(stage, registry, gauges)
                 .merge(issuer.identity_routes())
@@ -500,10 +511,13 @@ async fn open_arm(
     Ok(arm)
 }
 
-/// What no other part of the control plane answers.
-async fn resource_manager(arm: Arm, request: Request<Body>) -> Response<Body> {
-    if Arm::serves(request.uri().path()) {
+/// Resource Manager and Graph: what the token issuer does not answer.
+async fn control_plane(arm: Arm, graph: Graph, request: Request<Body>) -> Response<Body> {
+    let path = request.uri().path();
+    if Arm::serves(path) {
         arm.answer(request).await
+    } else if Graph::serves(path) {
+        graph.answer(request).await
     } else {
         nothing_here().await
     }

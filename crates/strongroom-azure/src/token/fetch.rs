@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use super::jwks::Asked;
 use super::{FetchKeys, Jwks};
 use crate::limits::{KEY_SET, KEYS_FETCH};
+
+/// What follows an issuer's name in the URL of its OpenID Connect document.
+const DISCOVERY: &str = "/.well-known/openid-configuration";
 
 /// Fetches from hosts on its list. Clones share the connections.
 #[derive(Clone)]
@@ -49,8 +54,16 @@ impl KeyHosts {
         })
     }
 
-    /// The keys at a URL whose host is on the list.
+    /// The keys at a URL whose host is on the list; or the keys that an OpenID Connect document there points to, where the URL
+    /// is one of such a document. They must be at a host on the list too.
     pub fn at(&self, url: &str) -> Result<impl FetchKeys + use<>, KeyHostsError> {
+        Ok(PublishedAt {
+            url: self.check(url)?,
+            hosts: self.clone(),
+        })
+    }
+
+    fn check(&self, url: &str) -> Result<url::Url, KeyHostsError> {
         let wrong = || KeyHostsError::Url(url.to_owned());
         let parsed = url::Url::parse(url).map_err(|_| wrong())?;
         let plain = parsed.username().is_empty()
@@ -73,23 +86,44 @@ impl KeyHosts {
         {
             return Err(KeyHostsError::Host(host));
         }
-        Ok(PublishedAt {
-            client: self.client.clone(),
-            url: parsed,
-        })
+        Ok(parsed)
     }
 }
 
 struct PublishedAt {
-    client: reqwest::Client,
+    hosts: KeyHosts,
     url: url::Url,
+}
+
+/// What an issuer tells of itself, as far as it matters here.
+#[derive(Deserialize)]
+struct Told {
+    issuer: String,
+    jwks_uri: String,
 }
 
 impl PublishedAt {
     async fn read(&self) -> Result<Jwks, String> {
+        let mut body = self.get(&self.url).await?;
+        if let Some(issuer) = self.url.as_str().strip_suffix(DISCOVERY) {
+            let told: Told = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+            if told.issuer.trim_end_matches('/') != issuer {
+                return Err(format!("the document is that of another issuer, {}", told.issuer));
+            }
+            let keys = self
+                .hosts
+                .check(&told.jwks_uri)
+                .map_err(|error| error.to_string())?;
+            body = self.get(&keys).await?;
+        }
+        Jwks::parse(&body).ok_or_else(|| "the answer is no set of keys".to_owned())
+    }
+
+    async fn get(&self, url: &url::Url) -> Result<Vec<u8>, String> {
         let mut answer = self
+            .hosts
             .client
-            .get(self.url.clone())
+            .get(url.clone())
             .send()
             .await
             .map_err(|error| root_cause(&error))?;
@@ -104,7 +138,7 @@ impl PublishedAt {
             }
             body.extend_from_slice(&piece);
         }
-        Jwks::parse(&body).ok_or_else(|| "the answer is no set of keys".to_owned())
+        Ok(body)
     }
 }
 

@@ -73,6 +73,11 @@ impl Activity {
         Ok(activity)
     }
 
+    /// What the log is kept in.
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
     /// Writes a row. It is on disk when this returns.
     pub(crate) async fn record(&self, event: &Event, progress: &Progress, now_ms: i64) -> Outcome<()> {
         let row = event.row(progress, now_ms);

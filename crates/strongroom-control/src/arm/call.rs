@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use strongroom_azure::token::Claims;
 use strongroom_azure::{ApiVersion, ResourceId};
@@ -13,6 +14,7 @@ use super::fault::{Outcome, bad, precondition};
 use super::inventory::Resource;
 use super::place::Place;
 use super::route::Names;
+use crate::actor::Actor;
 use crate::roles::ActionKind;
 
 /// A request, after everything that every request must pass.
@@ -74,6 +76,15 @@ impl Call {
         self.claims.as_ref().map_or("", |claims| claims.oid.as_str())
     }
 
+    /// The control plane on behalf of the caller; of nobody, where the token names nobody here.
+    pub(crate) fn actor(&self) -> Actor {
+        let caller = self
+            .claims
+            .as_ref()
+            .and_then(|claims| self.arm.control.caller(claims));
+        self.arm.control.actor(caller.unwrap_or_default())
+    }
+
     /// Whether the caller may do this there.
     pub(crate) fn may(&self, scope: &ResourceId, action: &str) -> bool {
         self.arm
@@ -93,6 +104,14 @@ impl Call {
                 "InvalidRequestContent",
                 "The request content was invalid and could not be deserialized: a JSON object is expected.",
             )
+        })
+    }
+
+    /// The body, in the form that this kind of request has.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Outcome<T> {
+        T::deserialize(&self.body).map_err(|error| {
+            let why = "The request content was invalid and could not be deserialized";
+            bad("InvalidRequestContent", format!("{why}: '{error}'."))
         })
     }
 

@@ -28,7 +28,17 @@ pub(crate) struct Event {
     pub(crate) client_address: Option<String>,
     pub(crate) subscription: String,
     pub(crate) began_ms: i64,
+    /// What was asked for, where the row shows it.
+    #[serde(default)]
+    pub(crate) asked: Option<String>,
+    /// What was answered, where the row shows it.
+    #[serde(default)]
+    pub(crate) answered: Option<String>,
 }
+
+/// The actions whose rows show what was asked for and answered, as on Azure: clients tell from it who was granted what.
+/// Nothing in them is secret.
+const SHOWN: [&str; 2] = [crate::roles::ASSIGN, crate::roles::UNASSIGN];
 
 /// How far the request came.
 #[derive(Debug, Clone)]
@@ -44,6 +54,27 @@ pub(crate) enum Progress {
 }
 
 impl Event {
+    /// Takes in what was asked for, if rows of this action show it.
+    pub(crate) fn asking(&mut self, body: &Value) {
+        self.asked = Some(body)
+            .filter(|body| !body.is_null())
+            .and_then(|body| self.shown(body));
+    }
+
+    /// The same event with what is answered, if rows of this action show it.
+    pub(crate) fn answering(&self, body: Option<&Value>) -> Self {
+        Self {
+            answered: body.and_then(|body| self.shown(body)),
+            ..self.clone()
+        }
+    }
+
+    /// Whole or not at all: clients parse it.
+    fn shown(&self, body: &Value) -> Option<String> {
+        let shown = SHOWN.contains(&self.action.as_str());
+        shown.then(|| body.to_string()).filter(|text| text.len() <= TEXT)
+    }
+
     /// The row.
     pub(crate) fn row(&self, progress: &Progress, now_ms: i64) -> Value {
         let (status, sub, name, level) = match progress {
@@ -121,6 +152,12 @@ impl Event {
             Progress::Failed(problem) => Some(problem.status().code()),
         };
         if let Some(properties) = properties.as_object_mut() {
+            // Azure's own spelling of the first, which clients rely on.
+            for (name, text) in [("requestbody", &self.asked), ("responseBody", &self.answered)] {
+                if let Some(text) = text {
+                    properties.insert(name.to_owned(), text.clone().into());
+                }
+            }
             if let Some(code) = code {
                 let reason: String = code.canonical_reason().unwrap_or_default().split(' ').collect();
                 properties.insert("statusCode".to_owned(), reason.into());

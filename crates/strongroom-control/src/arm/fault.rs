@@ -35,8 +35,12 @@ impl From<Problem> for Fault {
 
 impl From<crate::error::ControlError> for Fault {
     fn from(error: crate::error::ControlError) -> Self {
-        tracing::error!(%error, "the control plane failed");
-        Self::Interrupted
+        let problem = error.problem();
+        if problem.status() == ErrorStatus::INTERNAL {
+            tracing::error!(%error, "the control plane failed");
+            return Self::Interrupted;
+        }
+        problem.into()
     }
 }
 

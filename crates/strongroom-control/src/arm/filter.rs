@@ -1,4 +1,5 @@
-//! OData filters: `resourceType eq 'a/b' and name eq 'c'`, with `not`, parentheses and a few functions.
+//! OData filters: `resourceType eq 'a/b' and name eq 'c'`, with `not`, `in`, parentheses, `list/any(x:x eq 'c')` and a few
+//! functions.
 
 use crate::limits::{FILTER, FILTER_DEPTH};
 
@@ -12,8 +13,16 @@ pub(crate) enum Filter {
     Compare(String, Comparison, String),
     /// `function(name, 'value')`, in either order.
     Call(Function, String, String),
+    /// `name in ('a', 'b')`.
+    In(String, Vec<String>),
+    /// `name/any(x:x op 'value')`.
+    Any(String, Comparison, String),
     /// `atScope()`.
     AtScope,
+    /// `atScopeAndBelow()`.
+    AtScopeAndBelow,
+    /// `assignedTo('principal')`.
+    AssignedTo(String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,10 +79,27 @@ impl Filter {
 
     /// Whether it holds, where `value` gives what a name stands for. A name that stands for nothing equals nothing.
     pub(crate) fn holds(&self, value: &impl Fn(&str) -> Option<String>) -> bool {
+        self.holds_with(value, &|name| value(name).into_iter().collect())
+    }
+
+    /// As [`Self::holds`], where `list` gives what is in the list of a name.
+    pub(crate) fn holds_with(
+        &self,
+        value: &impl Fn(&str) -> Option<String>,
+        list: &impl Fn(&str) -> Vec<String>,
+    ) -> bool {
         match self {
-            Self::And(one, other) => one.holds(value) && other.holds(value),
-            Self::Or(one, other) => one.holds(value) || other.holds(value),
-            Self::Not(one) => !one.holds(value),
+            Self::And(one, other) => one.holds_with(value, list) && other.holds_with(value, list),
+            Self::Or(one, other) => one.holds_with(value, list) || other.holds_with(value, list),
+            Self::Not(one) => !one.holds_with(value, list),
+            Self::In(name, wanted) => {
+                value(name).is_some_and(|found| wanted.iter().any(|one| same(one, &found)))
+            }
+            Self::Any(name, comparison, wanted) => {
+                let wanted = wanted.to_lowercase();
+                let mut found = list(name).into_iter().map(|found| found.to_lowercase());
+                found.any(|found| compare(Some(&found), *comparison, &wanted))
+            }
             Self::Compare(name, comparison, wanted) => {
                 let found = value(name);
                 let found = found.as_deref().map(str::to_lowercase);
@@ -87,8 +113,42 @@ impl Filter {
                     Function::Contains => found.contains(&wanted),
                 }
             }),
-            Self::AtScope => true,
+            Self::AtScope | Self::AtScopeAndBelow | Self::AssignedTo(_) => true,
         }
+    }
+
+    /// The names that it asks for.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let (mut found, mut open) = (Vec::new(), vec![self]);
+        while let Some(one) = open.pop() {
+            match one {
+                Self::And(one, other) | Self::Or(one, other) => open.extend([one.as_ref(), other.as_ref()]),
+                Self::Not(one) => open.push(one),
+                Self::Compare(name, ..)
+                | Self::Call(_, name, _)
+                | Self::In(name, _)
+                | Self::Any(name, ..) => {
+                    found.push(name.as_str());
+                }
+                // Those ask for scopes. Where there are none, they are names that nothing has.
+                Self::AtScope => found.push("atScope()"),
+                Self::AtScopeAndBelow => found.push("atScopeAndBelow()"),
+                Self::AssignedTo(_) => found.push("assignedTo()"),
+            }
+        }
+        found
+    }
+
+    /// What must hold, each by itself.
+    pub(crate) fn conditions(&self) -> Vec<&Self> {
+        let (mut found, mut open) = (Vec::new(), vec![self]);
+        while let Some(one) = open.pop() {
+            match one {
+                Self::And(one, other) => open.extend([other.as_ref(), one.as_ref()]),
+                one => found.push(one),
+            }
+        }
+        found
     }
 
     /// The value that `name` must equal for the filter to hold, if the filter says so without alternatives.
@@ -126,12 +186,12 @@ impl Filter {
 
     /// Whether it asks for what is at the scope and not below.
     pub(crate) fn at_scope(&self) -> bool {
-        match self {
-            Self::And(one, other) => one.at_scope() || other.at_scope(),
-            Self::AtScope => true,
-            _ => false,
-        }
+        self.conditions().contains(&&Self::AtScope)
     }
+}
+
+fn same(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
 }
 
 fn compare(found: Option<&str>, comparison: Comparison, wanted: &str) -> bool {
@@ -228,8 +288,16 @@ impl Parser {
         if self.takes(&Token::Open) {
             return self.call(&name);
         }
+        if self.takes_word("in") {
+            return Ok(Filter::In(name, self.list()?));
+        }
+        let comparison = self.comparison()?;
+        Ok(Filter::Compare(name, comparison, self.operand()?))
+    }
+
+    fn comparison(&mut self) -> Result<Comparison, FilterError> {
         let at = self.unexpected();
-        let comparison = match self.operand()?.to_ascii_lowercase().as_str() {
+        Ok(match self.operand()?.to_ascii_lowercase().as_str() {
             "eq" => Comparison::Eq,
             "ne" => Comparison::Ne,
             "gt" => Comparison::Gt,
@@ -237,14 +305,48 @@ impl Parser {
             "lt" => Comparison::Lt,
             "le" => Comparison::Le,
             _ => return Err(at),
-        };
-        Ok(Filter::Compare(name, comparison, self.operand()?))
+        })
+    }
+
+    /// `('a', 'b')`.
+    fn list(&mut self) -> Result<Vec<String>, FilterError> {
+        self.must(&Token::Open)?;
+        let mut values = vec![self.operand()?];
+        while self.takes(&Token::Comma) {
+            values.push(self.operand()?);
+        }
+        self.must(&Token::Close).map(|()| values)
+    }
+
+    /// `x:x eq 'value')`, where the opening parenthesis was taken. Tokens end at spaces, so `x: x` are two.
+    fn any(&mut self, list: &str) -> Result<Filter, FilterError> {
+        let at = self.unexpected();
+        let mut lambda = self.operand()?;
+        if lambda.ends_with(':') {
+            lambda.push_str(&self.operand()?);
+        }
+        match lambda.split_once(':') {
+            Some((name, used)) if name == used && !name.is_empty() => {}
+            _ => return Err(at),
+        }
+        let comparison = self.comparison()?;
+        let value = self.operand()?;
+        self.must(&Token::Close)?;
+        Ok(Filter::Any(list.to_owned(), comparison, value))
     }
 
     fn call(&mut self, function: &str) -> Result<Filter, FilterError> {
         let at = self.unexpected();
+        if let Some(list) = function.strip_suffix("/any") {
+            return self.any(list);
+        }
         let function = match function.to_ascii_lowercase().as_str() {
             "atscope" => return self.must(&Token::Close).map(|()| Filter::AtScope),
+            "atscopeandbelow" => return self.must(&Token::Close).map(|()| Filter::AtScopeAndBelow),
+            "assignedto" => {
+                let principal = self.operand()?;
+                return self.must(&Token::Close).map(|()| Filter::AssignedTo(principal));
+            }
             "startswith" => Function::StartsWith,
             "endswith" => Function::EndsWith,
             "contains" | "substringof" => Function::Contains,
@@ -330,6 +432,40 @@ mod tests {
             Some("2026-11-23T13:10:42.5")
         );
         assert!(time.at_scope());
+    }
+
+    #[test]
+    fn lists_are_searched_and_values_looked_up_in_lists() {
+        let holds = |filter: &str| {
+            let value = |name: &str| (name == "id").then(|| "B".to_owned());
+            let list = |name: &str| match name {
+                "names" => vec!["a".to_owned(), "https://X/y".to_owned()],
+                _ => Vec::new(),
+            };
+            Filter::parse(filter).unwrap().holds_with(&value, &list)
+        };
+        assert!(holds("names/any(c:c eq 'https://x/Y')"));
+        assert!(holds("names/any(c: c eq 'a') and id in ('x', 'b')"));
+        assert!(!holds("names/any(c:c eq 'b')") && !holds("other/any(c:c ne 'b')"));
+        assert!(!holds("id in ('x')") && !holds("other in ('b')"));
+        for text in [
+            "names/any(c eq 'a')",
+            "names/any(c:d eq 'a')",
+            "names/any(:eq 'a')",
+            "names/any(c:c eq 'a'",
+            "id in ()",
+            "id in 'a'",
+            "assignedTo()",
+            "atScopeAndBelow('a')",
+        ] {
+            assert!(
+                matches!(Filter::parse(text), Err(FilterError::Unexpected(_))),
+                "{text}"
+            );
+        }
+        let all = Filter::parse("atScope() and assignedTo('p') and (a eq '1' and b eq '2')").unwrap();
+        assert_eq!(all.conditions().len(), 4);
+        assert_eq!(all.conditions().first(), Some(&&Filter::AtScope));
     }
 
     #[test]

@@ -83,19 +83,23 @@ impl Shared {
         let claims = self.authenticate(&parts).await?;
         call.claims = Some(claims.clone());
         let (action, target) = action(permission, &call)?;
-        let event = logged(&action).then(|| event_of(&call, &parts, claims, &action, &target, correlation));
-        let event = event.map(Arc::new);
+        let mut event =
+            logged(&action).then(|| event_of(&call, &parts, claims, &action, &target, correlation));
         let admitted = self
             .admit(&mut call, &parts, body, longest, (permission, &action, &target))
             .await;
+        if let Some(event) = &mut event {
+            event.asking(&call.body);
+        }
         if let Err(fault) = admitted {
-            return Err(self.refused(event.as_deref(), fault).await);
+            return Err(self.refused(event.as_ref(), fault).await);
         }
         let _turn = self.at_once.acquire().await.map_err(|_| Fault::Interrupted)?;
         let Some(event) = event else {
             return handler(Arc::new(call)).await;
         };
         self.activity.record(&event, &Progress::Started, now_ms).await?;
+        let event = Arc::new(event);
         call.event = Some(Arc::clone(&event));
         match handler(Arc::new(call)).await {
             Ok(answer) => {
@@ -104,6 +108,7 @@ impl Shared {
                     status => Progress::Succeeded(status),
                 };
                 let now_ms = time::now_ms(&*self.clock);
+                let event = event.answering(answer.body.as_ref());
                 self.activity.record(&event, &progress, now_ms).await?;
                 Ok(answer)
             }
@@ -142,7 +147,7 @@ impl Shared {
         let invalid = || refused("InvalidAuthenticationToken", "The access token is invalid.");
         let token = header.to_str().ok().and_then(bearer).ok_or_else(invalid)?;
         let now = self.clock.now().wall.as_secs();
-        self.verifier.verify(token, &AUDIENCES, now).await.map_err(|error| {
+        let claims = self.verifier.verify(token, &AUDIENCES, now).await.map_err(|error| {
             tracing::info!(%error, "a token was not accepted by Resource Manager");
             match error {
                 TokenError::Expired => refused("ExpiredAuthenticationToken", "The access token expiry UTC time is earlier than the current UTC time."),
@@ -152,7 +157,17 @@ impl Shared {
                 ),
                 _ => invalid(),
             }
-        })
+        })?;
+        // Whoever rules another tenant can name any object id there: it counts only for those who belong to that tenant.
+        let own = self.control.tenant();
+        if !claims.tid.eq_ignore_ascii_case(&own) && self.control.caller(&claims).is_none() {
+            let message = format!(
+                "The access token is from the wrong issuer '{}'. It must match the tenant '{own}' associated with this subscription.",
+                claims.iss
+            );
+            return Err(refused("InvalidAuthenticationTokenTenant", &message));
+        }
+        Ok(claims)
     }
 
     /// Everything that stands between a known caller and the handler.
@@ -166,7 +181,12 @@ impl Shared {
     ) -> Outcome<()> {
         self.check_subscription(&call.path)?;
         call.api_version = Some(api_version(parts.uri.query())?);
-        if permission != Permission::Signed && !call.may(target, action) {
+        let permitted = match permission {
+            Permission::Open | Permission::Signed => true,
+            Permission::InPart(action) => call.actor().may_in_part(action, target),
+            Permission::Action(_) | Permission::OfType(_) => call.may(target, action),
+        };
+        if !permitted {
             return Err(denied(call, action, target));
         }
         call.body = read_body(parts, body, longest).await?;
@@ -235,7 +255,7 @@ fn logged(action: &str) -> bool {
 fn action(permission: Permission, call: &Call) -> Outcome<(String, ResourceId)> {
     match permission {
         Permission::Open | Permission::Signed => Ok((String::new(), call.path.clone())),
-        Permission::Action(action) => Ok((action.to_owned(), call.path.clone())),
+        Permission::Action(action) | Permission::InPart(action) => Ok((action.to_owned(), call.path.clone())),
         Permission::OfType(verb) => {
             let place = Place::of(&call.path);
             let typed = place.as_ref().and_then(|place| place.typed.as_ref());
@@ -273,6 +293,8 @@ fn event_of(
         client_address: address.map(|address| address.0.to_string()),
         subscription: call.arm.control.subscription(),
         began_ms: call.now_ms,
+        asked: None,
+        answered: None,
     }
 }
 
@@ -302,7 +324,7 @@ fn api_version(query: Option<&str>) -> Outcome<ApiVersion> {
     })
 }
 
-async fn read_body(parts: &Parts, body: Body, longest: usize) -> Outcome<Value> {
+pub(crate) async fn read_body(parts: &Parts, body: Body, longest: usize) -> Outcome<Value> {
     if longest == 0 {
         return Ok(Value::Null);
     }
@@ -412,7 +434,7 @@ fn decoded_query(parts: &Parts) -> Vec<(String, String)> {
 }
 
 /// Where the client found us. The listener admitted the name.
-fn base(parts: &Parts) -> String {
+pub(crate) fn base(parts: &Parts) -> String {
     let line = parts.uri.authority().map(|authority| authority.as_str());
     let header = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
     format!(

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Method;
 use serde_json::{Map, Value, json};
 use strongroom_azure::ResourceId;
@@ -115,6 +117,33 @@ pub(crate) fn page(call: &Call, list: &List<'_>) -> Outcome<Answer> {
             return Ok(Answer::page(found, None));
         }
     }
+}
+
+/// One page of rows that are all at hand, in the order of their keys, which `key` gives.
+pub(crate) fn slice<T>(
+    call: &Call,
+    mut rows: Vec<T>,
+    key: impl Fn(&T) -> String,
+    shown: impl Fn(&T) -> Value,
+) -> Outcome<Answer> {
+    let invalid = || bad("InvalidSkipToken", "The skip token is not one of this list.");
+    let after = call.parameter("$skiptoken").map(|token| {
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok();
+        bytes
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .ok_or_else(invalid)
+    });
+    let after = after.transpose()?;
+    rows.sort_by_cached_key(&key);
+    let left = rows
+        .iter()
+        .filter(|row| after.as_ref().is_none_or(|after| key(row) > *after));
+    let mut left: Vec<&T> = left.take(ARM_PAGE + 1).collect();
+    let more = left.len() > ARM_PAGE;
+    left.truncate(ARM_PAGE);
+    let last = left.last().filter(|_| more);
+    let next = last.map(|last| call.next_link(&URL_SAFE_NO_PAD.encode(key(last))));
+    Ok(Answer::page(left.into_iter().map(shown).collect(), next))
 }
 
 fn holds(filter: &Filter, resource: &Resource) -> bool {

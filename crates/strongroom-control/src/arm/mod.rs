@@ -3,19 +3,23 @@
 //! - `route`: the table; `frame`: what every request passes, in one order; `call`: what handlers see and answer.
 //! - `inventory`: what there is, one row each; providers that keep their things elsewhere put a row here for each.
 //! - `activity`: who did what, in a journal; `operations`: what goes on after its answer.
-//! - `groups`, `subscriptions`, `locks`, `tags`, `listing`, `providers`, `insights`, `graph`: the providers of the frame;
+//! - `groups`, `subscriptions`, `locks`, `authorization`, `identities`, `tags`, `listing`, `providers`, `insights`,
+//!   `diagnostics`, `graph`: the providers of the frame;
 //!   `state`: every type that nobody provides, as plain state.
 //!
 //! A provider is one file with a function that gives its routes; it is added in [`Arm::open`].
 
 mod activity;
-mod call;
+mod authorization;
+pub(crate) mod call;
+mod diagnostics;
 mod event;
-mod fault;
-mod filter;
-mod frame;
+pub(crate) mod fault;
+pub(crate) mod filter;
+pub(crate) mod frame;
 mod graph;
 mod groups;
+mod identities;
 mod insights;
 mod inventory;
 mod listing;
@@ -28,7 +32,7 @@ mod state;
 mod subscriptions;
 pub mod syntax;
 mod tags;
-mod time;
+pub(crate) mod time;
 mod visible;
 
 use std::path::PathBuf;
@@ -42,6 +46,8 @@ use strongroom_seal::Clock;
 use tokio::sync::Semaphore;
 
 use self::activity::Activity;
+use self::diagnostics::Deliveries;
+pub use self::diagnostics::{LogSink, LogSinks, NoLogSink};
 use self::fault::Fault;
 use self::inventory::{GROUP, Inventory, SUBSCRIPTION};
 use self::route::Route;
@@ -80,6 +86,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) inventory: Inventory,
     pub(crate) activity: Activity,
+    pub(crate) deliveries: Deliveries,
     pub(crate) at_once: Semaphore,
     pub(crate) routes: Vec<Route>,
 }
@@ -110,6 +117,7 @@ impl Arm {
         }
         let now_ms = time::now_ms(&*parts.clock);
         let inventory = Inventory::open(&path)?;
+        inventory.write(Deliveries::prepare).map_err(into_error)?;
         let activity = Activity::open(&parts.folder.join("activity.db"), parts.journal, now_ms)?;
         // The first that fits answers: what is special stands before what is general.
         let routes = [
@@ -117,10 +125,13 @@ impl Arm {
             groups::routes(),
             tags::routes(),
             locks::routes(),
+            authorization::routes(),
             listing::routes(),
             providers::routes(),
             operations::routes(),
+            identities::routes(),
             insights::routes(),
+            diagnostics::routes(),
             graph::routes(),
             state::routes(),
         ];
@@ -132,10 +143,12 @@ impl Arm {
                 clock: parts.clock,
                 inventory,
                 activity,
+                deliveries: Deliveries::default(),
                 at_once: Semaphore::new(ARM_AT_ONCE),
                 routes: routes.into_iter().flatten().collect(),
             }),
         };
+        identities::mirror(&arm.shared).map_err(into_error)?;
         arm.ensure(&arm.shared.subscription(), SUBSCRIPTION, Map::new())?;
         Ok(arm)
     }

@@ -14,7 +14,13 @@ use super::route::{Permission, Route, blocking};
 const KNOWN: [(&str, &[&str]); 12] = [
     (
         "Microsoft.Authorization",
-        &["locks", "roleAssignments", "roleDefinitions"],
+        &[
+            "denyAssignments",
+            "locks",
+            "permissions",
+            "roleAssignments",
+            "roleDefinitions",
+        ],
     ),
     (
         "Microsoft.CognitiveServices",
@@ -142,7 +148,7 @@ fn operations(call: &Arc<Call>) -> Outcome<Answer> {
         .routes
         .iter()
         .filter_map(|route| match route.permission {
-            Permission::Action(action) => Some(action),
+            Permission::Action(action) | Permission::InPart(action) => Some(action),
             _ => None,
         })
         .filter(|action| action.to_ascii_lowercase().starts_with(&format!("{namespace}/")))

@@ -36,6 +36,8 @@ pub(crate) enum Permission {
     Signed,
     /// This action at the path.
     Action(&'static str),
+    /// This action at the path, be it under a condition: the handler asks whether it holds for what is asked for.
+    InPart(&'static str),
     /// `<type of the path>/<verb>`.
     OfType(&'static str),
 }

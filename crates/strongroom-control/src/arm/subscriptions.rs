@@ -109,6 +109,11 @@ fn endpoints(call: &Arc<Call>) -> Outcome<Answer> {
         .rsplit_once(':')
         .map_or(String::new(), |(_, port)| format!(":{port}"));
     let login = &call.arm.login;
+    // An origin of its own, where the client has shown that it reaches such names: `az rest` chooses the token by it.
+    let graph = match authority.starts_with("management.") {
+        true => format!("https://graph.localhost{port}/"),
+        false => format!("{base}/"),
+    };
     let audiences = [
         "https://management.core.windows.net/",
         "https://management.azure.com/",
@@ -116,7 +121,7 @@ fn endpoints(call: &Arc<Call>) -> Outcome<Answer> {
     if call.parameter("api-version") == Some("2015-01-01") {
         return Ok(Answer::ok(json!({
             "galleryEndpoint": "",
-            "graphEndpoint": format!("{base}/"),
+            "graphEndpoint": graph,
             "portalEndpoint": "",
             "authentication": { "loginEndpoint": login, "audiences": audiences },
         })));
@@ -130,9 +135,9 @@ fn endpoints(call: &Arc<Call>) -> Outcome<Answer> {
             "tenant": call.arm.control.tenant(),
             "identityProvider": "AAD",
         },
-        "graphAudience": format!("{base}/"),
-        "graph": format!("{base}/"),
-        "microsoftGraphResourceId": format!("{base}/"),
+        "graphAudience": graph,
+        "graph": graph,
+        "microsoftGraphResourceId": graph,
         "suffixes": {
             "keyVaultDns": format!("vault.localhost{port}"),
             "mhsmDns": format!("managedhsm.localhost{port}"),

@@ -149,6 +149,9 @@ impl Actor {
         room(change.state())?;
         let made = change.put_principal(Principal::new(&new.name, self.control.now(), detail))?;
         change.commit()?;
+        if let (Some(index), Some(shape)) = (self.control.index(), self.control.identity_shape(&made)) {
+            index.show(shape);
+        }
         Ok(made)
     }
 
@@ -175,6 +178,10 @@ impl Actor {
         }
         change.remove_principal(object_id)?;
         change.commit()?;
+        let gone = known.resource().and_then(|id| id.parse().ok());
+        if let (Some(index), Some(id)) = (self.control.index(), gone) {
+            index.hide(&id);
+        }
         Ok(known)
     }
 
@@ -383,7 +390,7 @@ fn administrator(state: &State) -> Option<Arc<Principal>> {
     recorded.or_else(only).cloned()
 }
 
-fn identity_at(state: &State, id: &ResourceId) -> Option<Arc<Principal>> {
+pub(super) fn identity_at(state: &State, id: &ResourceId) -> Option<Arc<Principal>> {
     let is = |known: &&Arc<Principal>| {
         let resource = known
             .resource()

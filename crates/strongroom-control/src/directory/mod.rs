@@ -2,6 +2,7 @@
 
 mod changes;
 mod credentials;
+mod identities;
 mod principal;
 mod proofs;
 

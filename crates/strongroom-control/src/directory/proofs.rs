@@ -101,6 +101,63 @@ impl Credentials {
     }
 }
 
+impl Credentials {
+    /// Keeps an issuer, in place of the one of the same id if there is one.
+    pub(super) fn put_federation(&mut self, federation: Federation) -> Result<(), ControlError> {
+        let others = || self.federations.iter().filter(|known| known.id != federation.id);
+        if others().any(|known| known.issuer == federation.issuer && known.subject == federation.subject) {
+            return Err(ControlError::AlreadyExists {
+                what: "federated credential",
+                name: federation.subject,
+            });
+        }
+        if others().count() >= FEDERATIONS {
+            return Err(ControlError::TooMany {
+                what: "federated credentials",
+            });
+        }
+        match self
+            .federations
+            .iter_mut()
+            .find(|known| known.id == federation.id)
+        {
+            Some(known) => *known = federation,
+            None => self.federations.push(federation),
+        }
+        Ok(())
+    }
+}
+
+/// What is asked for, as it is kept.
+pub(super) fn federation(new: NewFederation, now: u64) -> Result<Federation, ControlError> {
+    named(new.display_name.as_deref())?;
+    let audience = new.audience.unwrap_or_else(|| EXCHANGE.to_owned());
+    for (what, text) in [
+        ("issuer", &new.issuer),
+        ("subject", &new.subject),
+        ("audience", &audience),
+    ] {
+        if !FEDERATED_TEXT.contains(&text.len()) || text.trim() != text || text.chars().any(char::is_control)
+        {
+            return invalid(format!(
+                "the {what} must be 1 to 600 bytes without blanks at its ends"
+            ));
+        }
+    }
+    if matches!(&new.keys, ExternalKeys::Fixed(keys) if keys.keys.is_empty()) {
+        return invalid("the set of keys is empty".to_owned());
+    }
+    Ok(Federation {
+        id: Uuid::new_v4(),
+        display_name: new.display_name,
+        created: now,
+        issuer: new.issuer,
+        subject: new.subject,
+        audience,
+        keys: new.keys,
+    })
+}
+
 impl Control {
     /// What fetches the keys published at a URL, if they may be fetched from there.
     pub(crate) fn published_at(&self, url: &str) -> Result<impl FetchKeys + use<>, ControlError> {
@@ -158,57 +215,17 @@ impl Actor {
 
     /// Lets an external issuer vouch for an application or a user-assigned identity.
     pub fn add_federation(&self, object_id: Uuid, new: NewFederation) -> Result<Federation, ControlError> {
-        named(new.display_name.as_deref())?;
-        let audience = new.audience.unwrap_or_else(|| EXCHANGE.to_owned());
-        for (what, text) in [
-            ("issuer", &new.issuer),
-            ("subject", &new.subject),
-            ("audience", &audience),
-        ] {
-            if !FEDERATED_TEXT.contains(&text.len())
-                || text.trim() != text
-                || text.chars().any(char::is_control)
-            {
-                return invalid(format!(
-                    "the {what} must be 1 to 600 bytes without blanks at its ends"
-                ));
-            }
+        let federation = federation(new, self.control.now())?;
+        if let ExternalKeys::Published(url) = &federation.keys {
+            drop(self.control.published_at(url)?);
         }
-        match &new.keys {
-            ExternalKeys::Fixed(keys) if keys.keys.is_empty() => {
-                return invalid("the set of keys is empty".to_owned());
-            }
-            ExternalKeys::Fixed(_) => {}
-            ExternalKeys::Published(url) => drop(self.control.published_at(url)?),
-        }
-        self.update(object_id, |principal, now| {
+        self.update(object_id, |principal, _| {
             let Some(credentials) = principal.credentials_mut() else {
                 return invalid(format!(
                     "{object_id} is neither an application of this tenant nor a user-assigned identity"
                 ));
             };
-            let mut known = credentials.federations.iter();
-            if known.any(|known| known.issuer == new.issuer && known.subject == new.subject) {
-                return Err(ControlError::AlreadyExists {
-                    what: "federated credential",
-                    name: new.subject,
-                });
-            }
-            if credentials.federations.len() >= FEDERATIONS {
-                return Err(ControlError::TooMany {
-                    what: "federated credentials",
-                });
-            }
-            let federation = Federation {
-                id: Uuid::new_v4(),
-                display_name: new.display_name,
-                created: now,
-                issuer: new.issuer,
-                subject: new.subject,
-                audience,
-                keys: new.keys,
-            };
-            credentials.federations.push(federation.clone());
+            credentials.put_federation(federation.clone())?;
             Ok(federation)
         })
     }

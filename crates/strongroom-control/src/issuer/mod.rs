@@ -34,6 +34,7 @@ pub use identity::IdentityHost;
 pub use keys::{TokenKey, TokenKeyState};
 use refusal::{Refusal, trace};
 use resources::Resources;
+pub(crate) use resources::local_audiences;
 use throttle::Failures;
 
 /// Issues tokens of one tenant under one authority. Clones share it.

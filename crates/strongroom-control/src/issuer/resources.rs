@@ -19,14 +19,8 @@ impl Resources {
     /// Those of the instance whose authority is `https://host[:port]`: with its port, and without, as clients that go through
     /// the proxy write them.
     pub(super) fn of(authority: &str) -> Self {
-        let host = authority.trim_start_matches("https://");
-        let port = host.split_once(':').map(|(_, port)| port);
-        let with_port = port
-            .into_iter()
-            .flat_map(|port| LOCAL.map(|host| format!("https://{host}:{port}")));
-        let without = LOCAL.map(|host| format!("https://{host}"));
         Self {
-            local: with_port.chain(without).collect(),
+            local: local_audiences(authority, &LOCAL),
         }
     }
 
@@ -34,6 +28,16 @@ impl Resources {
         KnownResource::by_audience(audience).is_some()
             || self.local.iter().any(|local| same_audience(local, audience))
     }
+}
+
+/// The audiences that name these hosts of the instance whose authority is `https://host[:port]`.
+pub(crate) fn local_audiences(authority: &str, hosts: &[&str]) -> Vec<String> {
+    let host = authority.trim_start_matches("https://");
+    let port = host.split_once(':').map(|(_, port)| format!(":{port}"));
+    let ports = port.into_iter().chain([String::new()]);
+    ports
+        .flat_map(|port| hosts.iter().map(move |host| format!("https://{host}{port}")))
+        .collect()
 }
 
 #[cfg(test)]

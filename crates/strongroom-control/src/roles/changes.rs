@@ -5,7 +5,7 @@ use std::sync::Arc;
 use strongroom_azure::ResourceId;
 use uuid::Uuid;
 
-use super::definition::{ASSIGN, NewRole, RoleDefinition, UNASSIGN};
+use super::definition::{ASSIGN, NewRole, PermissionText, RoleDefinition, UNASSIGN};
 use super::{Assignment, BuiltInRole};
 use crate::actor::Actor;
 use crate::control::Control;
@@ -84,6 +84,16 @@ impl Control {
         Ok(made)
     }
 
+    /// The roles that every directory has, by name.
+    pub(crate) fn built_in_roles(&self, filter: &RoleFilter) -> Vec<Arc<RoleDefinition>> {
+        let state = self.state();
+        let all = state.roles.definitions();
+        let shown = all
+            .filter(|role| role.is_built_in() && filter.shows(role))
+            .cloned();
+        by_name(shown.collect())
+    }
+
     /// Removes every assignment at `scope` and below, and tells how many they were: for a resource that is gone.
     pub fn remove_assignments_below(&self, scope: &ResourceId) -> Result<usize, ControlError> {
         let mut change = self.change();
@@ -96,9 +106,10 @@ impl Control {
 impl Actor {
     /// Assigns a role. Asking again for the same under the same GUID gives what is there.
     pub fn assign(&self, new: NewAssignment) -> Result<Arc<Assignment>, ControlError> {
+        let there = self.is_there(&new.scope);
         let mut change = self.control.change();
         let state = change.state();
-        scopes::check(state, &new.scope)?;
+        scopes::check(state, &new.scope, there)?;
         self.authorize_role(state, ASSIGN, &new.scope, new.role)?;
         if let Some(known) = state.roles.assignment(new.id) {
             return same_again(known, &new);
@@ -165,16 +176,20 @@ impl Actor {
 
     /// Makes a custom role or changes it.
     pub fn put_role(&self, id: Uuid, new: NewRole) -> Result<Arc<RoleDefinition>, ControlError> {
-        let mut change = self.control.change();
-        let state = change.state();
         let mut role = RoleDefinition::custom(id, new, self.control.now())?;
         if role.is_built_in() {
             return Err(ControlError::RoleBuiltIn(role.name));
         }
-        for scope in &role.assignable_scopes {
+        let scopes = role.assignable_scopes.iter().map(|scope| {
             let scope = scopes::parse(scope)?;
-            scopes::check(state, &scope)?;
-            self.authorize_in(state, WRITE_ROLE, &scope)?;
+            Ok((self.is_there(&scope), scope))
+        });
+        let scopes = scopes.collect::<Result<Vec<_>, ControlError>>()?;
+        let mut change = self.control.change();
+        let state = change.state();
+        for (there, scope) in &scopes {
+            scopes::check(state, scope, *there)?;
+            self.authorize_in(state, WRITE_ROLE, scope)?;
         }
         match state.roles.definition(id) {
             Some(old) => {
@@ -232,20 +247,10 @@ impl Actor {
         let shown = |role: &RoleDefinition| {
             let below = || role.scopes().any(|assignable| scope.contains(&assignable));
             let here = role.is_assignable_at(scope) || (filter.and_below && below());
-            let named = filter
-                .name
-                .as_ref()
-                .is_none_or(|name| same_name(name, &role.name));
-            here && named && filter.built_in.is_none_or(|wanted| wanted == role.is_built_in())
+            here && filter.shows(role)
         };
-        let mut all: Vec<_> = state
-            .roles
-            .definitions()
-            .filter(|role| shown(role))
-            .cloned()
-            .collect();
-        all.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(all)
+        let all = state.roles.definitions().filter(|role| shown(role));
+        Ok(by_name(all.cloned().collect()))
     }
 
     /// The role that goes by this: a GUID, an id in Resource Manager, or a name.
@@ -264,6 +269,13 @@ impl Actor {
         })
     }
 
+    /// What the caller's roles hold at a scope, each as it is.
+    pub(crate) fn permissions(&self, scope: &ResourceId) -> Vec<PermissionText> {
+        let state = self.control.state();
+        let held = state.roles.effective(&state.directory, self.caller, scope);
+        held.permissions().collect()
+    }
+
     /// One role, by its GUID.
     pub fn role(&self, scope: &ResourceId, id: Uuid) -> Result<Arc<RoleDefinition>, ControlError> {
         let state = self.control.state();
@@ -273,6 +285,11 @@ impl Actor {
             .definition(id)
             .cloned()
             .ok_or(ControlError::NoRole { id })
+    }
+
+    /// What Resource Manager says of a scope. Asked before a change has its turn: it waits for another database.
+    fn is_there(&self, scope: &ResourceId) -> Option<bool> {
+        Some(self.control.index()?.has(scope))
     }
 
     /// Fails unless the caller may make `new` of `old`, and nothing that is assigned is in the way.
@@ -287,6 +304,19 @@ impl Actor {
         }
         unused(state, old, |scope| !new.is_assignable_at(scope))
     }
+}
+
+impl RoleFilter {
+    fn shows(&self, role: &RoleDefinition) -> bool {
+        let name = self.name.as_ref();
+        name.is_none_or(|name| same_name(name, &role.name))
+            && self.built_in.is_none_or(|wanted| wanted == role.is_built_in())
+    }
+}
+
+fn by_name(mut roles: Vec<Arc<RoleDefinition>>) -> Vec<Arc<RoleDefinition>> {
+    roles.sort_by(|one, other| one.name.cmp(&other.name));
+    roles
 }
 
 /// Assigns a role that is not assigned there yet; whoever calls has checked that it may.

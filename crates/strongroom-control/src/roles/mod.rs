@@ -157,6 +157,18 @@ impl Effective<'_> {
         self.roles.iter().any(|role| role.holds(kind, &action))
     }
 
+    /// Whether one of the roles holds the action, be it under a condition.
+    pub(crate) fn allows_in_part(&self, action: &str) -> bool {
+        let action = action.to_ascii_lowercase();
+        let mut held = self.roles.iter().map(|role| &role.permission);
+        held.any(|held| held.holds(ActionKind::Control, &action))
+    }
+
+    /// What each of the roles holds.
+    pub(crate) fn permissions(&self) -> impl Iterator<Item = PermissionText> {
+        self.roles.iter().map(|role| role.permission.text())
+    }
+
     /// Whether one of the roles holds `action` ([`ASSIGN`] or [`UNASSIGN`]) for assignments of `role`.
     pub(crate) fn allows_for(&self, action: &str, role: Uuid) -> bool {
         let action = action.to_ascii_lowercase();

@@ -6,8 +6,12 @@
 )]
 
 mod activity;
+mod authorization;
+mod diagnostics;
+mod directory;
 mod frame;
 mod graph;
+mod identities;
 mod many;
 mod resources;
 mod rig;

@@ -158,7 +158,7 @@ async fn children_need_their_parents_and_go_with_them() {
             .status,
         201
     );
-    let setting = format!("{ACCOUNT}/providers/Microsoft.Insights/diagnosticSettings/d");
+    let setting = format!("{ACCOUNT}/providers/Microsoft.Insights/dataCollectionRuleAssociations/d");
     assert_eq!(
         rig.put(&setting, json!({"properties": {"logs": []}}))
             .await
@@ -168,7 +168,7 @@ async fn children_need_their_parents_and_go_with_them() {
     for (collection, name) in [
         (format!("{service}/containers"), "c"),
         (
-            format!("{ACCOUNT}/providers/Microsoft.Insights/diagnosticSettings"),
+            format!("{ACCOUNT}/providers/Microsoft.Insights/dataCollectionRuleAssociations"),
             "d",
         ),
         (

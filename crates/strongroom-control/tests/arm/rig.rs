@@ -10,10 +10,12 @@ use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
-use strongroom_control::{Arm, ArmParts, BuiltInRole, Control, TokenIssuer};
+use strongroom_azure::token::TrustedIssuer;
+use strongroom_control::{Actor, Arm, ArmParts, BuiltInRole, Control, Graph, NewSecret, TokenIssuer};
 use strongroom_journal::{Journal, SigningKey};
 use strongroom_seal::{Clock, Moment};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 const AUTHORITY: &str = "https://localhost:8443";
 
@@ -31,8 +33,11 @@ impl Clock for TickingClock {
     }
 }
 
+pub(crate) const GRAPH: &str = "https://graph.localhost:8443";
+
 pub(crate) struct Rig {
     pub(crate) arm: Arm,
+    pub(crate) graph: Graph,
     pub(crate) control: Control,
     pub(crate) journal: Journal,
     pub(crate) subscription: String,
@@ -41,6 +46,8 @@ pub(crate) struct Rig {
     secret: String,
     pub(crate) owner: String,
     pub(crate) nobody: String,
+    pub(crate) owner_id: Uuid,
+    pub(crate) nobody_id: Uuid,
     pub(crate) place: TempDir,
 }
 
@@ -88,6 +95,10 @@ impl Rig {
     }
 
     pub(crate) async fn at(place: TempDir) -> Self {
+        Self::with_guests(place, None).await
+    }
+
+    pub(crate) async fn with_guests(place: TempDir, guests: Option<TrustedIssuer>) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(TickingClock::default());
         let control = Control::open(&place.path().join("control"), Arc::clone(&clock)).unwrap();
         let (owner, secret) = control.ensure_administrator(None).unwrap();
@@ -101,15 +112,17 @@ impl Rig {
         let arm = Arm::open(ArmParts {
             folder: place.path().join("control"),
             control: control.clone(),
-            verifier: issuer.verifier([]),
+            verifier: issuer.verifier(guests),
             login: AUTHORITY.to_owned(),
-            clock,
+            clock: Arc::clone(&clock),
             journal: journal.clone(),
         })
         .unwrap();
         arm.resume().unwrap();
+        let graph = Graph::new(control.clone(), issuer.verifier([]), AUTHORITY, clock);
         let mut rig = Self {
             arm,
+            graph,
             control,
             journal,
             subscription,
@@ -118,18 +131,40 @@ impl Rig {
             secret: secret.unwrap().to_string(),
             owner: String::new(),
             nobody: String::new(),
+            owner_id: owner.object_id,
+            nobody_id: Uuid::nil(),
             place,
         };
         rig.owner = rig.token("https://management.core.windows.net//.default").await;
         rig.nobody = rig.token_of_nobody().await;
+        rig.nobody_id = rig.control.account("acct").unwrap().identity;
         rig
     }
 
+    /// The control plane on behalf of the owner, who is the administrator of the directory too.
+    pub(crate) fn actor(&self) -> Actor {
+        self.control.actor(self.owner_id)
+    }
+
     pub(crate) async fn token(&self, scope: &str) -> String {
-        let form = format!(
-            "grant_type=client_credentials&client_id={}&client_secret={}&scope={scope}",
-            self.client, self.secret
-        );
+        self.token_of(&self.client, &self.secret, scope).await
+    }
+
+    /// An application with a secret: its object id, client id, and a token for this scope.
+    pub(crate) async fn application(&self, name: &str, scope: &str) -> (Uuid, String, String) {
+        let made = self.actor().create_application(name).unwrap();
+        let (_, secret) = self
+            .actor()
+            .add_secret(made.object_id, NewSecret::default())
+            .unwrap();
+        let client = made.client_id().unwrap().to_string();
+        let token = self.token_of(&client, &secret, scope).await;
+        (made.object_id, client, token)
+    }
+
+    pub(crate) async fn token_of(&self, client: &str, secret: &str, scope: &str) -> String {
+        let form =
+            format!("grant_type=client_credentials&client_id={client}&client_secret={secret}&scope={scope}");
         let path = format!("/{}/oauth2/v2.0/token", self.control.tenant());
         let request = Request::post(path).header("content-type", "application/x-www-form-urlencoded");
         let request = request.body(Body::from(form)).unwrap();
@@ -212,19 +247,23 @@ impl Rig {
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Told {
-        let answer = self.arm.answer(request).await;
-        let (parts, body) = answer.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        let body = if body.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&body).unwrap()
-        };
-        Told {
-            status: parts.status,
-            headers: parts.headers,
-            body,
+        told(self.arm.answer(request).await).await
+    }
+
+    /// Asks Graph. `path` begins after the version.
+    pub(crate) async fn graph(&self, token: &str, method: Method, path: &str, body: Value) -> Told {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("/v1.0{path}").replace(' ', "%20"))
+            .header(HOST, "graph.localhost:8443");
+        if !token.is_empty() {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
+        let body = match body {
+            Value::Null => Body::empty(),
+            body => Body::from(body.to_string()),
+        };
+        told(self.graph.answer(request.body(body).unwrap()).await).await
     }
 
     pub(crate) async fn group(&self, name: &str) {
@@ -251,6 +290,21 @@ impl Rig {
             pages += 1;
         }
         (found, pages)
+    }
+}
+
+async fn told(answer: http::Response<Body>) -> Told {
+    let (parts, body) = answer.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let body = if body.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&body).unwrap()
+    };
+    Told {
+        status: parts.status,
+        headers: parts.headers,
+        body,
     }
 }
 

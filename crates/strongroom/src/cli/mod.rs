@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use strongroom_control::LogSink;
 
 use crate::folder::DataFolder;
 use crate::logs::LogFormat;
@@ -162,6 +163,10 @@ struct UpArgs {
     /// A file with the certificates that alone are trusted where keys are fetched; without it, the system's.
     #[arg(long, value_name = "FILE")]
     key_roots: Option<PathBuf>,
+    /// Where the logs for a workspace, storage account or event hub go that diagnostic settings name: its id, `=`, and a folder or
+    /// an https URL; may be given again. Any other goes to a folder of its own under `diagnostics/`.
+    #[arg(long, value_name = "ID=WHERE", value_parser = LogSink::parse)]
+    log_sink: Vec<(String, LogSink)>,
     /// How stderr looks; `logs/` always has JSON.
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,

@@ -33,6 +33,8 @@ fn register_az(environment: &Environment) {
     let value = |name| environment.get(name).unwrap_or_default();
     let authority = value("AZURE_AUTHORITY_HOST").trim_end_matches('/');
     let resources = format!("{authority}/");
+    // An origin of its own: `az rest` chooses the token by it.
+    let graph = format!("{}/", authority.replacen("://", "://graph.", 1));
     let register = [
         [
             "cloud",
@@ -52,8 +54,8 @@ fn register_az(environment: &Environment) {
             "--endpoint-active-directory-resource-id",
             "https://management.core.windows.net/",
         ],
-        &["--endpoint-microsoft-graph-resource-id", &resources],
-        &["--endpoint-active-directory-graph-resource-id", &resources],
+        &["--endpoint-microsoft-graph-resource-id", &graph],
+        &["--endpoint-active-directory-graph-resource-id", &graph],
         &["--suffix-keyvault-dns", ".vault.localhost"],
     ]
     .concat();

@@ -80,6 +80,7 @@ fn settings(args: &UpArgs) -> Result<Settings, CliError> {
         hosts: args.key_host.clone(),
         roots: args.key_roots.clone(),
     };
+    settings.log_sinks = args.log_sink.iter().cloned().collect();
     settings.model = match (&args.upstream, &args.model) {
         (Some(url), _) => Model::Upstream {
             url: url.clone(),

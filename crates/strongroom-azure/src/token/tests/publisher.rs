@@ -25,6 +25,8 @@ pub(super) enum Published {
     Says(StatusCode, String),
     /// Points elsewhere, to where the keys are.
     Elsewhere(Jwks),
+    /// An OpenID Connect document, and the keys at any other path.
+    Document(String, Jwks),
 }
 
 pub(super) struct Publisher {
@@ -82,6 +84,10 @@ async fn serve(State(publisher): State<Arc<Publisher>>, request: axum::extract::
         Published::Elsewhere(keys) if request.uri().path() == "/elsewhere" => {
             answer(StatusCode::OK, set(&keys))
         }
+        Published::Document(document, _) if request.uri().path().ends_with("openid-configuration") => {
+            answer(StatusCode::OK, document)
+        }
+        Published::Document(_, keys) => answer(StatusCode::OK, set(&keys)),
         Published::Elsewhere(_) => {
             let mut answer = answer(StatusCode::FOUND, String::new());
             answer

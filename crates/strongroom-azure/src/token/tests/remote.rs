@@ -136,6 +136,30 @@ async fn answers_that_are_no_keys_bring_none() {
 }
 
 #[tokio::test]
+async fn an_issuers_document_leads_to_its_keys_and_nowhere_else() {
+    let publisher = Publisher::start(SIGNER.jwks()).await;
+    let issuer = format!("https://localhost:{}/cluster", publisher.address.port());
+    let fetch = async |told_issuer: &str, keys_at: &str| {
+        let document = serde_json::json!({ "issuer": told_issuer, "jwks_uri": keys_at }).to_string();
+        publisher.publish(Published::Document(document, SIGNER.jwks()));
+        let url = format!("{issuer}/.well-known/openid-configuration");
+        publisher.hosts().at(&url).unwrap().fetch().await
+    };
+    assert_eq!(fetch(&issuer, &publisher.url()).await, Some(SIGNER.jwks()));
+    assert_eq!(
+        fetch(&format!("{issuer}/"), &publisher.url()).await,
+        Some(SIGNER.jwks())
+    );
+    assert_eq!(fetch("https://other.example", &publisher.url()).await, None);
+    assert_eq!(
+        fetch(&issuer, "https://other.example/keys").await,
+        None,
+        "not on the list"
+    );
+    assert_eq!(fetch(&issuer, "http://localhost/keys").await, None);
+}
+
+#[tokio::test]
 async fn a_host_that_is_not_trusted_by_tls_brings_no_keys() {
     let publisher = Publisher::start(SIGNER.jwks()).await;
     let stranger = Publisher::start(SIGNER.jwks()).await;
