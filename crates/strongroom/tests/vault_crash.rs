@@ -5,6 +5,7 @@
 //! `STRONGROOM_CRASH_SEED` repeats a run's choices, `STRONGROOM_CRASH_ROUNDS` makes it longer or shorter.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stderr,
     reason = "a test that cannot go on has failed, and says with which seed"

@@ -1,5 +1,9 @@
 //! Vaults against a running instance, as a person handles them.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
 
 use std::path::Path;
 use std::process::Output;
