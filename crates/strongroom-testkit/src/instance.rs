@@ -185,11 +185,7 @@ impl Instance {
         let vault = self.variable("STRONGROOM_VAULT_URL").trim_end_matches('/');
         let request = self.client.request(method, format!("{vault}/{path}?{VAULT_API}"));
         let request = request.bearer_auth(token);
-        let request = match body {
-            Some(body) => request.json(&body),
-            None => request,
-        };
-        Ok(request.send().await?)
+        send(request, body).await
     }
 
     /// Turns every version of the customer key off.
@@ -256,11 +252,7 @@ impl Instance {
         let token = self.token("https://management.core.windows.net/").await?;
         let url = format!("https://localhost:{}/strongroom/{path}", self.https_port());
         let request = self.client.request(method, url).bearer_auth(token);
-        let request = match body {
-            Some(body) => request.json(&body),
-            None => request,
-        };
-        Ok(request.send().await?)
+        send(request, body).await
     }
 
     /// A request of the administrator to Resource Manager; `path` is below the subscription, as in `/resourceGroups`.
@@ -277,11 +269,7 @@ impl Instance {
             self.https_port()
         );
         let request = self.client.request(method, url).bearer_auth(token);
-        let request = match body {
-            Some(body) => request.json(&body),
-            None => request,
-        };
-        Ok(request.send().await?)
+        send(request, body).await
     }
 
     /// What `strongroom status --output json` shows.
@@ -329,6 +317,14 @@ fn client(folder: &DataFolder, environment: &Environment) -> Result<reqwest::Cli
         }
     }
     Ok(builder)
+}
+
+async fn send(request: RequestBuilder, body: Option<Value>) -> Result<Response, TestkitError> {
+    let request = match body {
+        Some(body) => request.json(&body),
+        None => request,
+    };
+    Ok(request.send().await?)
 }
 
 fn port(url: &str) -> u16 {

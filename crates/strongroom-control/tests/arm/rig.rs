@@ -282,6 +282,23 @@ impl Rig {
         assert_eq!(told.status, 201, "{}", told.body);
     }
 
+    /// Polls as clients do, without their pauses.
+    pub(crate) async fn finish(&self, begun: &Told) -> Told {
+        let url = begun.header("azure-asyncoperation");
+        let path = url.strip_prefix("https://management.localhost:8443").unwrap();
+        let ends = async {
+            loop {
+                let told = self.get(path).await;
+                if told.body["status"] != "InProgress" {
+                    return told;
+                }
+                assert_eq!(told.header("retry-after"), "1");
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), ends).await.unwrap()
+    }
+
     /// Follows `nextLink` to the end; gives a member of every row.
     pub(crate) async fn all(&self, path: &str, name: &str) -> (Vec<String>, usize) {
         let mut told = self.get(path).await;

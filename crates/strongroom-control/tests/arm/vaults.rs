@@ -1,7 +1,5 @@
 //! Key Vault's management, as `az` and the management SDKs use it.
 
-use std::time::Duration;
-
 use http::Method;
 use serde_json::{Value, json};
 use strongroom_control::BuiltInRole;
@@ -32,25 +30,6 @@ async fn make(rig: &Rig) -> Told {
 async fn delete(rig: &Rig) {
     let gone = rig.ask(Method::DELETE, VAULT, Value::Null).await;
     assert_eq!(gone.status, 200, "{}", gone.body);
-}
-
-/// Polls as clients do, without their pauses; the path is that of one of the operation's headers.
-async fn finish(rig: &Rig, begun: &Told) -> Told {
-    let url = begun.header("azure-asyncoperation");
-    let path = url
-        .strip_prefix("https://management.localhost:8443")
-        .unwrap()
-        .to_owned();
-    let ends = async {
-        loop {
-            let told = rig.get(&path).await;
-            if told.body["status"] != "InProgress" {
-                return told;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), ends).await.unwrap()
 }
 
 #[tokio::test]
@@ -260,7 +239,7 @@ async fn a_deleted_vault_is_seen_recovered_and_purged() {
         .ask(Method::POST, &format!("{DELETED}/purge"), Value::Null)
         .await;
     assert_eq!(begun.status, 202, "{}", begun.body);
-    assert_eq!(finish(&rig, &begun).await.body["status"], "Succeeded");
+    assert_eq!(rig.finish(&begun).await.body["status"], "Succeeded");
     let result = begun
         .header("location")
         .strip_prefix("https://management.localhost:8443")
@@ -302,7 +281,7 @@ async fn vaults_go_with_their_group_and_locks_hold_them() {
     let begun = rig
         .ask(Method::DELETE, "{sub}/resourceGroups/rg", Value::Null)
         .await;
-    assert_eq!(finish(&rig, &begun).await.body["status"], "Succeeded");
+    assert_eq!(rig.finish(&begun).await.body["status"], "Succeeded");
     assert_eq!(rig.get(DELETED).await.status, 200);
     assert!(rig.vaults.vaults().is_empty());
     // It comes back into a group of its group's name only.
