@@ -17,7 +17,7 @@ use strongroom_control::{
     Account, ActionKind, Assignment, BuiltInRole, Control, Encryption, NewAccount, NewAssignment,
 };
 use strongroom_seal::{AccountId, Clock, Moment};
-use strongroom_vault::{Access, Caller, KeyAction};
+use strongroom_vault::{Access, Caller, KeyAction, RootKey, VaultEngine};
 use uuid::Uuid;
 
 const ACCOUNTS: usize = 10_000;
@@ -41,10 +41,12 @@ fn main() {
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("control");
-    let open = || Control::open(&path, Arc::new(StillClock)).unwrap();
+    let root = RootKey::File(folder.path().join("root-key"));
+    let vaults = VaultEngine::open(&folder.path().join("vault"), root, Arc::new(StillClock)).unwrap();
+    let open = || Control::open(&path, vaults.clone(), Arc::new(StillClock)).unwrap();
     let control = open();
     let (administrator, _) = control.ensure_administrator(None).unwrap();
-    let vault = control.ensure_vault("v1", "rg").unwrap();
+    let vault = control.ensure_vault("kv1", "rg").unwrap();
     let template = control.ensure_account(&account()).unwrap();
     let owner = BuiltInRole::by_name("Owner").unwrap();
     let assignment = control
@@ -104,7 +106,7 @@ fn account() -> NewAccount {
         resource_group: "rg".to_owned(),
         location: "local".to_owned(),
         encryption: Encryption {
-            vault_url: "https://v1.vault.localhost".to_owned(),
+            vault_url: "https://kv1.vault.localhost".to_owned(),
             key_name: "customer".to_owned(),
             key_version: None,
         },

@@ -8,6 +8,7 @@ use serde_json::Value;
 use strongroom_azure::ResourceId;
 use strongroom_azure::token::KeyHosts;
 use strongroom_seal::Clock;
+use strongroom_vault::VaultEngine;
 use tokio::sync::watch;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -42,6 +43,7 @@ pub(crate) trait Index: Send + Sync {
 
 pub(crate) struct Shared {
     pub(crate) documents: Documents,
+    pub(crate) vaults: VaultEngine,
     pub(crate) keys: AccountKeys,
     pub(crate) token_keys: Arc<TokenKeys>,
     pub(crate) used: Used,
@@ -74,8 +76,9 @@ impl Shared {
 }
 
 impl Control {
-    /// Opens the control plane's folder, or begins one: tenant, subscription, signing key and secret are made there.
-    pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, ControlError> {
+    /// Opens the control plane's folder, or begins one: tenant, subscription, signing key and secret are made there. It manages
+    /// these vaults, and nobody else does.
+    pub fn open(folder: &Path, vaults: VaultEngine, clock: Arc<dyn Clock>) -> Result<Self, ControlError> {
         files::make_folder(folder)?;
         let documents = Documents::open(&folder.join("control.db"))?;
         // Until the tenant is on record, this is the first start, or one that a crash cut short.
@@ -97,11 +100,12 @@ impl Control {
                 tenant
             }
         };
-        let state = State::load(&documents, tenant)?;
+        let state = State::load(&documents, tenant, vaults.clone())?;
         let accounts = watch::Sender::new(Arc::new(state.accounts.list()));
-        Ok(Self {
+        let control = Self {
             shared: Arc::new(Shared {
                 documents,
+                vaults,
                 keys: AccountKeys::new(&secret),
                 token_keys: Arc::new(token_keys),
                 used,
@@ -112,7 +116,9 @@ impl Control {
                 changing: Mutex::default(),
                 accounts,
             }),
-        })
+        };
+        control.forget_roles_on_gone_vaults()?;
+        Ok(control)
     }
 
     /// The tenant's GUID.

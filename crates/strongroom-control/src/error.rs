@@ -2,9 +2,11 @@ use std::io;
 use std::path::PathBuf;
 
 use strongroom_azure::{ErrorStatus, Problem};
+use strongroom_vault::VaultFault;
 use uuid::Uuid;
 
 use crate::directory::PrincipalType;
+use crate::vaults;
 
 /// Why the control plane did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -163,6 +165,15 @@ pub enum ControlError {
         /// How many there are.
         count: usize,
     },
+    /// The vault cannot be what was asked for.
+    #[error("{reason}")]
+    InvalidVault {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The vaults' engine did not do it.
+    #[error("{}", vaults::message(.0))]
+    Vault(#[from] VaultFault),
     /// Account keys are turned off.
     #[error("Failed to list key. disableLocalAuth is set to be true")]
     LocalAuthDisabled,
@@ -252,7 +263,8 @@ impl ControlError {
             Self::InvalidScope { .. } => (BAD, "InvalidScope"),
             Self::InvalidPrincipal { .. } | Self::Ambiguous { .. } => (BAD, "Request_BadRequest"),
             Self::InvalidRequest { .. } => (BAD, "InvalidRequestContent"),
-            Self::LocalAuthDisabled | Self::KeyName(_) => (BAD, "BadRequest"),
+            Self::LocalAuthDisabled | Self::KeyName(_) | Self::InvalidVault { .. } => (BAD, "BadRequest"),
+            Self::Vault(fault) => vaults::status_and_code(fault),
             Self::BadName { .. } => (BAD, "InvalidResourceName"),
             Self::NotFound { what, .. } => (
                 ErrorStatus::NOT_FOUND,

@@ -24,6 +24,7 @@ mod scopes;
 mod shapes;
 mod state;
 mod vault_access;
+mod vaults;
 
 // The public interface is:
 pub use accounts::{
@@ -45,3 +46,4 @@ pub use roles::{
     ASSIGN, ActionKind, Assignment, AssignmentFilter, BuiltInRole, NewAssignment, NewRole, Permission,
     PermissionText, RoleDefinition, RoleFilter, UNASSIGN,
 };
+pub use vaults::{PolicyChange, VAULT_DOMAIN, VaultBody};

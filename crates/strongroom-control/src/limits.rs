@@ -129,6 +129,12 @@ pub(crate) const RETRY_AFTER: u64 = 1;
 /// Longest resource name, in bytes.
 pub(crate) const RESOURCE_NAME: usize = 260;
 
+/// Keys of one page of a list in Resource Manager.
+pub(crate) const ARM_KEYS: u32 = 25;
+
+/// Private endpoint connections that one resource may have.
+pub(crate) const PRIVATE_CONNECTIONS: usize = 100;
+
 /// Tags that one resource may have; longest name and value of one, in characters.
 pub(crate) const TAGS: usize = 50;
 /// See [`TAGS`].

@@ -51,7 +51,10 @@ fn resource(state: &State, scope: &ResourceId, segments: &[&str]) -> Result<(), 
         _ => return Err(invalid(scope.as_str(), "it names no resource")),
     };
     let known = match kind.as_str() {
-        "microsoft.keyvault/vaults" => state.vaults.get(&name.to_ascii_lowercase()).cloned(),
+        "microsoft.keyvault/vaults" => {
+            let known = state.vaults.vault(name).ok();
+            known.and_then(|vault| vault.resource_id.parse().ok())
+        }
         "microsoft.cognitiveservices/accounts" => {
             state.accounts.get(name).and_then(|account| account.scope())
         }

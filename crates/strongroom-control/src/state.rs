@@ -1,9 +1,9 @@
 //! What the control plane knows at one moment, and how it comes to know something else.
 
-use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard};
 
 use strongroom_azure::ResourceId;
+use strongroom_vault::VaultEngine;
 use uuid::Uuid;
 
 use crate::accounts::{Account, Accounts};
@@ -21,27 +21,24 @@ pub(crate) struct State {
     pub(crate) directory: Arc<Directory>,
     pub(crate) roles: Arc<Roles>,
     pub(crate) accounts: Arc<Accounts>,
-    /// The vaults, by name in lower case.
-    pub(crate) vaults: Arc<HashMap<String, ResourceId>>,
+    /// The vaults. They are as they are now, and not as of this moment; whoever deletes one holds the turn.
+    pub(crate) vaults: VaultEngine,
 }
 
 impl State {
-    pub(crate) fn load(documents: &Documents, tenant: Tenant) -> Result<Self, ControlError> {
+    pub(crate) fn load(
+        documents: &Documents,
+        tenant: Tenant,
+        vaults: VaultEngine,
+    ) -> Result<Self, ControlError> {
         let custom = documents.all::<RoleDefinition>(ROLE)?;
         let assignments = documents.all::<Assignment>(ASSIGNMENT)?;
-        // An id that no longer reads as one grants nothing.
-        let vaults: Vec<String> = documents.all(VAULT)?;
-        let vaults = vaults.iter().filter_map(|id| id.parse().ok());
         Ok(Self {
             tenant,
             directory: Arc::new(documents.all::<Principal>(PRINCIPAL)?.into_iter().collect()),
             roles: Arc::new(Roles::new(custom, assignments)),
             accounts: Arc::new(documents.all::<Account>(ACCOUNT)?.into_iter().collect()),
-            vaults: Arc::new(
-                vaults
-                    .filter_map(|id: ResourceId| Some((vault_name(&id)?, id)))
-                    .collect(),
-            ),
+            vaults,
         })
     }
 }
@@ -51,7 +48,6 @@ const PRINCIPAL: &str = "principal";
 const ROLE: &str = "role";
 const ASSIGNMENT: &str = "assignment";
 const ACCOUNT: &str = "account";
-const VAULT: &str = "vault";
 
 /// A change in the making. It holds the turn: the next one begins when this one is over, and sees what it did. Nobody else
 /// sees any of it before [`Self::commit`], which makes all of it durable together and then visible together.
@@ -166,13 +162,6 @@ impl<'a> Change<'a> {
         self.accounts = true;
     }
 
-    pub(crate) fn put_vault(&mut self, id: ResourceId) -> Result<(), ControlError> {
-        let name = vault_name(&id).unwrap_or_default();
-        self.batch.put(VAULT, &name, &id.as_str())?;
-        Arc::make_mut(&mut self.next.vaults).insert(name, id);
-        Ok(())
-    }
-
     /// Keeps everything, then shows it.
     pub(crate) fn commit(self) -> Result<(), ControlError> {
         self.shared.documents.commit(&self.batch)?;
@@ -180,8 +169,4 @@ impl<'a> Change<'a> {
         self.shared.publish(self.next, accounts);
         Ok(())
     }
-}
-
-fn vault_name(id: &ResourceId) -> Option<String> {
-    Some(id.segment_after("vaults")?.to_ascii_lowercase())
 }

@@ -1,42 +1,11 @@
-//! The vault's question "may this caller do that", and the vaults that it can be asked about.
+//! The vault's question "may this caller do that".
 
 use strongroom_azure::ResourceId;
 use strongroom_vault::{Access, Caller, Decision, KeyAction};
 use uuid::Uuid;
 
 use crate::control::Control;
-use crate::error::ControlError;
-use crate::names;
 use crate::roles::ActionKind;
-
-impl Control {
-    /// Registers a vault, so that roles can be assigned on it, and gives its id in Resource Manager.
-    pub fn ensure_vault(&self, name: &str, resource_group: &str) -> Result<ResourceId, ControlError> {
-        names::host_label("vault", name)?;
-        let mut change = self.change();
-        let subscription = change.state().tenant.subscription;
-        let id = format!(
-            "/subscriptions/{subscription}/resourceGroups/{resource_group}/providers/Microsoft.KeyVault/vaults/{name}"
-        );
-        let id: ResourceId = id.parse().map_err(|_| ControlError::BadName {
-            what: "vault",
-            name: name.to_owned(),
-        })?;
-        match change.state().vaults.get(&name.to_ascii_lowercase()) {
-            Some(known) if *known == id => return Ok(id),
-            Some(_) => {
-                return Err(ControlError::AlreadyExists {
-                    what: "vault",
-                    name: name.to_owned(),
-                });
-            }
-            None => {}
-        }
-        change.put_vault(id.clone())?;
-        change.commit()?;
-        Ok(id)
-    }
-}
 
 impl Access for Control {
     fn may(&self, caller: &Caller, vault: &str, key: Option<&str>, action: KeyAction) -> Decision {

@@ -12,7 +12,7 @@ use strongroom_control::{
     Account, ActionKind, Anchor, AnchorFault, BuiltInRole, Control, ControlError, Encryption, NewAccount,
 };
 use strongroom_seal::{BranchVersion, CheckValue, Clock, Moment};
-use strongroom_vault::{Access, Caller, Decision, KeyAction};
+use strongroom_vault::{Access, Caller, Decision, KeyAction, RootKey, VaultEngine};
 use tempfile::TempDir;
 
 struct StillClock;
@@ -27,12 +27,17 @@ impl Clock for StillClock {
 }
 
 fn open(folder: &Path) -> Control {
-    Control::open(&folder.join("control"), Arc::new(StillClock)).unwrap()
+    Control::open(&folder.join("control"), vaults(folder), Arc::new(StillClock)).unwrap()
+}
+
+fn vaults(folder: &Path) -> VaultEngine {
+    let root = RootKey::File(folder.join("root-key"));
+    VaultEngine::open(&folder.join("vault"), root, Arc::new(StillClock)).unwrap()
 }
 
 fn account(control: &Control) -> Arc<Account> {
     let encryption = Encryption {
-        vault_url: "https://v1.vault.localhost".to_owned(),
+        vault_url: "https://kv1.vault.localhost".to_owned(),
         key_name: "customer".to_owned(),
         key_version: None,
     };
@@ -161,27 +166,27 @@ fn the_vault_asks_and_roles_answer() {
     let folder = TempDir::new().unwrap();
     let control = open(folder.path());
     let identity = account(&control).identity;
-    let vault = control.ensure_vault("v1", "rg").unwrap();
+    let vault = control.ensure_vault("kv1", "rg").unwrap();
     let caller = Caller {
         object_id: identity.to_string(),
         app_id: None,
         tenant: control.tenant(),
         issuer: String::new(),
     };
-    let id = |name: &str| vault.as_str().replace("v1", name);
+    let id = |name: &str| vault.as_str().replace("kv1", name);
     let ask = |caller: &Caller, vault: &str, action| {
         Access::may(&control, caller, &id(vault), Some("customer"), action)
     };
-    assert_eq!(ask(&caller, "v1", KeyAction::Unwrap), Decision::DeniedByRbac);
+    assert_eq!(ask(&caller, "kv1", KeyAction::Unwrap), Decision::DeniedByRbac);
     let role = BuiltInRole::by_name("Key Vault Crypto Service Encryption User").unwrap();
     let assigned = control.ensure_assignment(identity, role, &vault).unwrap();
     assert_eq!(
         control.ensure_assignment(identity, role, &vault).unwrap(),
         assigned
     );
-    assert_eq!(ask(&caller, "V1", KeyAction::Unwrap), Decision::Allowed);
-    assert_eq!(ask(&caller, "v1", KeyAction::Update), Decision::DeniedByRbac);
-    assert_eq!(ask(&caller, "v2", KeyAction::Unwrap), Decision::DeniedByRbac);
+    assert_eq!(ask(&caller, "KV1", KeyAction::Unwrap), Decision::Allowed);
+    assert_eq!(ask(&caller, "kv1", KeyAction::Update), Decision::DeniedByRbac);
+    assert_eq!(ask(&caller, "kv2", KeyAction::Unwrap), Decision::DeniedByRbac);
     assert!(control.is_trusted_service(&caller));
     assert!(
         !control.is_trusted_service(&Caller {
@@ -198,7 +203,7 @@ fn the_vault_asks_and_roles_answer() {
         tenant: "other".to_owned(),
         ..caller
     };
-    assert_eq!(ask(&stranger, "v1", KeyAction::Unwrap), Decision::DeniedByRbac);
+    assert_eq!(ask(&stranger, "kv1", KeyAction::Unwrap), Decision::DeniedByRbac);
     assert!(!control.is_trusted_service(&stranger));
 }
 
@@ -250,7 +255,8 @@ fn a_missing_short_or_open_secret_is_never_replaced() {
     let secret = folder.path().join("control/secret");
     let kept = std::fs::read(&secret).unwrap();
     let refused = || {
-        let opened = Control::open(&folder.path().join("control"), Arc::new(StillClock));
+        let vaults = vaults(folder.path());
+        let opened = Control::open(&folder.path().join("control"), vaults, Arc::new(StillClock));
         assert!(matches!(opened.err(), Some(ControlError::Key { .. })));
     };
     std::fs::write(&secret, b"short").unwrap();

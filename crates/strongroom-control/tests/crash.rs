@@ -29,7 +29,7 @@ fn child() {
             .unwrap(),
     );
     let subscription = format!("/subscriptions/{}", control.subscription());
-    let vault = format!("{subscription}/resourceGroups/rg/providers/Microsoft.KeyVault/vaults/v1")
+    let vault = format!("{subscription}/resourceGroups/rg/providers/Microsoft.KeyVault/vaults/kv1")
         .parse()
         .unwrap();
     let mut out = std::io::stdout().lock();
@@ -62,7 +62,7 @@ fn a_kill_leaves_whole_accounts_or_none() {
     let folder = rig.folder.path().to_owned();
     std::fs::write(folder.join("owner"), rig.owner.caller().to_string()).unwrap();
     let (kept, owner) = (rig.folder, rig.owner.caller());
-    drop((rig.control, rig.owner));
+    drop((rig.control, rig.vaults, rig.owner));
     let mut said: Vec<Vec<String>> = Vec::new();
     for round in 0..8_usize {
         let mut child = Command::new(std::env::current_exe().unwrap())

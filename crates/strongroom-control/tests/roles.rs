@@ -387,13 +387,13 @@ fn roles_are_assigned_at_scopes_that_are_there_and_nowhere_else() {
         (provider.clone(), "InvalidScope"),
         (format!("{provider}/vaults"), "InvalidScope"),
         (format!("{provider}/vaults/none"), "ResourceNotFound"),
-        (format!("{provider}/vaults/v1/keys"), "InvalidScope"),
-        (format!("{provider}/vaults/v1/keys/k/versions"), "InvalidScope"),
-        (format!("{provider}/vaults/v1/secrets/s"), "InvalidScope"),
+        (format!("{provider}/vaults/kv1/keys"), "InvalidScope"),
+        (format!("{provider}/vaults/kv1/keys/k/versions"), "InvalidScope"),
+        (format!("{provider}/vaults/kv1/secrets/s"), "InvalidScope"),
         (format!("{}/deployments/d", account.resource_id()), "InvalidScope"),
         (
             format!(
-                "{}/resourceGroups/other/providers/Microsoft.KeyVault/vaults/v1",
+                "{}/resourceGroups/other/providers/Microsoft.KeyVault/vaults/kv1",
                 rig.subscription
             ),
             "ResourceNotFound",
@@ -416,8 +416,11 @@ fn a_list_shows_what_is_at_the_scope_above_it_and_below_it() {
     let (app, other) = (rig.app("app").object_id, rig.app("other").object_id);
     let group = rig.owner.create_group("group").unwrap().object_id;
     rig.owner.add_member(group, app).unwrap();
-    rig.control.ensure_vault("v2", "rg").unwrap();
-    let sibling = rig.group.child("providers/Microsoft.KeyVault/vaults/v2").unwrap();
+    rig.control.ensure_vault("kv2", "rg").unwrap();
+    let sibling = rig
+        .group
+        .child("providers/Microsoft.KeyVault/vaults/kv2")
+        .unwrap();
     let at = |who, scope: &ResourceId| {
         rig.assign(who, "Reader", scope);
         (who, scope.to_string())

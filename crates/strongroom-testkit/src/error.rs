@@ -29,6 +29,9 @@ pub enum TestkitError {
     /// The twin's account.
     #[error(transparent)]
     Control(#[from] strongroom_control::ControlError),
+    /// The twin's vaults.
+    #[error(transparent)]
+    Vault(#[from] strongroom_vault::OpenVaultError),
     /// A request of the testkit's own.
     #[error(transparent)]
     Http(#[from] reqwest::Error),

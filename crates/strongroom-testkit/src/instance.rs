@@ -138,13 +138,20 @@ impl Instance {
 
     /// A token of the administrator.
     pub async fn token(&self, audience: &str) -> Result<String, TestkitError> {
+        let client = self.variable("AZURE_CLIENT_ID");
+        self.token_of(client, self.variable("AZURE_CLIENT_SECRET"), audience)
+            .await
+    }
+
+    /// A token of an application.
+    pub async fn token_of(&self, client: &str, secret: &str, audience: &str) -> Result<String, TestkitError> {
         let tenant = self.variable("AZURE_TENANT_ID");
         let authority = self.variable("AZURE_AUTHORITY_HOST").trim_end_matches('/');
         let scope = format!("{audience}/.default");
         let body = format!(
             "grant_type=client_credentials&client_id={}&client_secret={}&scope={}",
-            encoded(self.variable("AZURE_CLIENT_ID")),
-            encoded(self.variable("AZURE_CLIENT_SECRET")),
+            encoded(client),
+            encoded(secret),
             encoded(&scope)
         );
         let request = self
@@ -178,11 +185,7 @@ impl Instance {
         let vault = self.variable("STRONGROOM_VAULT_URL").trim_end_matches('/');
         let request = self.client.request(method, format!("{vault}/{path}?{VAULT_API}"));
         let request = request.bearer_auth(token);
-        let request = match body {
-            Some(body) => request.json(&body),
-            None => request,
-        };
-        Ok(request.send().await?)
+        send(request, body).await
     }
 
     /// Turns every version of the customer key off.
@@ -249,11 +252,24 @@ impl Instance {
         let token = self.token("https://management.core.windows.net/").await?;
         let url = format!("https://localhost:{}/strongroom/{path}", self.https_port());
         let request = self.client.request(method, url).bearer_auth(token);
-        let request = match body {
-            Some(body) => request.json(&body),
-            None => request,
-        };
-        Ok(request.send().await?)
+        send(request, body).await
+    }
+
+    /// A request of the administrator to Resource Manager; `path` is below the subscription, as in `/resourceGroups`.
+    pub async fn manage(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Response, TestkitError> {
+        let token = self.token("https://management.core.windows.net/").await?;
+        let subscription = self.variable("AZURE_SUBSCRIPTION_ID");
+        let url = format!(
+            "https://localhost:{}/subscriptions/{subscription}{path}?api-version=2026-02-01",
+            self.https_port()
+        );
+        let request = self.client.request(method, url).bearer_auth(token);
+        send(request, body).await
     }
 
     /// What `strongroom status --output json` shows.
@@ -301,6 +317,14 @@ fn client(folder: &DataFolder, environment: &Environment) -> Result<reqwest::Cli
         }
     }
     Ok(builder)
+}
+
+async fn send(request: RequestBuilder, body: Option<Value>) -> Result<Response, TestkitError> {
+    let request = match body {
+        Some(body) => request.json(&body),
+        None => request,
+    };
+    Ok(request.send().await?)
 }
 
 fn port(url: &str) -> u16 {

@@ -54,6 +54,8 @@ pub(crate) const MAX_POLICIES: usize = 1024;
 pub(crate) const MAX_IP_RULES: usize = 1000;
 /// Virtual networks in a vault's firewall, as on Azure.
 pub(crate) const MAX_NETWORK_RULES: usize = 200;
+/// Bytes of a vault's further properties, as JSON.
+pub(crate) const MAX_KEPT_PROPERTIES: usize = 32 * 1024;
 /// Characters of an id in a vault's settings.
 pub(crate) const MAX_SETTING_TEXT: usize = 2048;
 /// The window over which operations are counted, as on Azure.

@@ -135,7 +135,7 @@ impl House {
             Arc::clone(&clock) as Arc<dyn Clock>,
         );
         let engine = engine.unwrap();
-        engine.create_vault(vault_settings()).await.unwrap();
+        engine.create_vault(vault_settings()).unwrap();
         Self {
             engine,
             clock,

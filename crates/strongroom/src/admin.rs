@@ -2,6 +2,7 @@
 //! vault's own protocol. Every one demands a token of a principal with the matching data action.
 
 mod control;
+mod plane;
 mod tokens;
 
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use strongroom_azure::ResourceId;
 use strongroom_azure::token::{KeyHosts, KeyHostsError, RemoteKeys, TokenError, TrustedIssuer, Verifier};
 use strongroom_control::{
     Account, ActionKind, Actor, AnchorFault, Control, OpenAiRights, RevocationPolicy, TokenIssuer,
+    VAULT_DOMAIN,
 };
 use strongroom_models::Engine;
 use strongroom_seal::{AccountId, BoxFuture, Clock, KeyName, KeyWrap};
@@ -32,8 +33,6 @@ use crate::folder::FolderError;
 use crate::listen::Ports;
 use crate::start::StartError;
 
-/// Where the vaults of this instance are. Without a port, so that key ids stay the same when ports change.
-pub(crate) const VAULT_DOMAIN: &str = "vault.localhost";
 /// For whom the data plane's tokens are meant.
 const SERVICE_AUDIENCES: [&str; 2] = ["https://cognitiveservices.azure.com", "https://ai.azure.com"];
 /// For whom the administrator's tokens are meant.
@@ -45,7 +44,7 @@ const ADMIN_AUDIENCES: [&str; 2] = [
 /// The engines at hand, by the model that they answer for.
 pub(crate) type Engines = HashMap<String, Arc<dyn Engine>>;
 
-/// The URL of a vault in key ids.
+/// The URL of a vault in key ids. Without a port, so that they stay the same when ports change.
 pub(crate) fn vault_url(vault: &str) -> String {
     format!("https://{vault}.{VAULT_DOMAIN}")
 }

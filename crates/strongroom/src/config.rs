@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use strongroom_control::LogSink;
+use strongroom_vault::Throttling;
 use uuid::Uuid;
 
 use crate::folder::DataFolder;
@@ -27,6 +28,8 @@ pub struct Settings {
     pub outage_grace: Duration,
     /// Deleted content is erased within this time.
     pub erase_within: Duration,
+    /// How much may be asked of each vault.
+    pub throttling: Throttling,
     /// Another tenant whose tokens count too.
     pub entra: Option<EntraTenant>,
     /// Where the keys of external issuers may be fetched.
@@ -113,6 +116,7 @@ impl Settings {
             revocation_bound: Duration::from_secs(10),
             outage_grace: Duration::from_secs(300),
             erase_within: limits::ERASE_WITHIN,
+            throttling: Throttling::default(),
             entra: None,
             keys: KeyFetching::default(),
             log_sinks: BTreeMap::new(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use strongroom_control::{
     Account, BuiltInRole, Control, ControlError, Deployment, Encryption, NewAccount, RevocationPolicy,
 };
-use strongroom_vault::{KeySpec, NewKey, VaultEngine, VaultFault, VaultSettings};
+use strongroom_vault::{KeySpec, NewKey, VaultEngine, VaultFault};
 use zeroize::Zeroizing;
 
 use crate::compose::vault_url;
@@ -17,24 +17,17 @@ pub(crate) const VAULT: &str = "customer-vault";
 pub(crate) const KEY: &str = "customer-key";
 pub(crate) const LOCATION: &str = "local";
 
-/// The vault with its RSA-2048 key: soft delete and purge protection are set and stay so.
-pub(crate) async fn key(control: Control, engine: VaultEngine) -> Result<(), StartError> {
-    let id = control.ensure_vault(VAULT, GROUP)?;
-    // Once something is sealed under it, a vault or a key that is missing was taken away, and is not made anew.
-    let in_use = control
-        .account(ACCOUNT)
-        .is_some_and(|account| account.anchor.is_some());
-    if !in_use {
-        let settings = VaultSettings {
-            purge_protection: true,
-            ..VaultSettings::new(VAULT, id.to_string(), control.tenant(), LOCATION)
-        };
-        match engine.create_vault(settings).await {
-            Ok(_) | Err(VaultFault::VaultExists(_) | VaultFault::VaultHeld(_)) => {}
-            Err(fault) => return Err(fault.into()),
-        }
+/// The vault: soft delete and purge protection are set and stay so. It is there before any role is granted on it.
+pub(crate) fn vault(control: &Control) -> Result<(), ControlError> {
+    if is_in_use(control) {
+        return Ok(());
     }
-    if !in_use
+    control.ensure_vault(VAULT, GROUP).map(drop)
+}
+
+/// Its RSA-2048 key.
+pub(crate) async fn key(control: Control, engine: VaultEngine) -> Result<(), StartError> {
+    if !is_in_use(&control)
         && matches!(
             engine.key(VAULT, KEY, None).await,
             Err(VaultFault::KeyNotFound(_))
@@ -48,6 +41,12 @@ pub(crate) async fn key(control: Control, engine: VaultEngine) -> Result<(), Sta
     Ok(())
 }
 
+/// Whether something is sealed under the key: then a vault or a key that is missing was taken away, and is not made anew.
+fn is_in_use(control: &Control) -> bool {
+    let account = control.account(ACCOUNT);
+    account.is_some_and(|account| account.anchor.is_some())
+}
+
 /// The account, who it is to the vault, and who administers both.
 pub(crate) struct Identities {
     pub(crate) account: Arc<Account>,
@@ -57,7 +56,7 @@ pub(crate) struct Identities {
 
 /// Makes or finds them. `known_secret` is the administrator's, from the last start.
 pub(crate) fn identities(control: &Control, known_secret: Option<&str>) -> Result<Identities, StartError> {
-    let vault = &control.ensure_vault(VAULT, GROUP)?;
+    let vault = &control.vault_id(VAULT, GROUP)?;
     let account = control.ensure_account(&NewAccount {
         name: ACCOUNT.to_owned(),
         resource_group: GROUP.to_owned(),

@@ -57,6 +57,8 @@ pub(crate) const CHECKPOINT: Duration = Duration::from_secs(60);
 
 /// What a command waits for an answer of the running instance.
 pub(crate) const COMMAND_ANSWER: Duration = Duration::from_secs(60);
+/// How long a command waits before it asks again whether something has ended.
+pub(crate) const COMMAND_POLL: Duration = Duration::from_millis(200);
 /// The longest answer a command reads into memory: a list of as many principals as there may be.
 pub(crate) const COMMAND_ANSWER_BYTES: usize = 64 << 20;
 

@@ -7,15 +7,15 @@ use http::{Request, Response};
 use prometheus_client::registry::Registry;
 use strongroom_azure::token::{KeyHostsError, Verifier};
 use strongroom_control::{
-    Arm, ArmError, ArmParts, Control, ControlError, Graph, IdentityHost, LogSinks, TokenIssuer,
+    Arm, ArmError, ArmParts, Control, ControlError, Graph, IdentityHost, LogSinks, TokenIssuer, VAULT_DOMAIN,
 };
 use strongroom_journal::JournalError;
 use strongroom_seal::{AccountId, Clock, KeyWrap};
 use strongroom_service::{Deployments, JournalSink, Limits, Metrics, ServiceJournal, ServiceParts, follow};
 use strongroom_store::{Binding, OpenStoreError, PermitAuthority, Store, StoreConfig};
 use strongroom_vault::{
-    JournalAudit, KeyVaultClientError, Maintenance, OpenVaultError, RootKey, Throttle, Throttling,
-    VaultEngine, VaultFault, VaultHostsError, VaultRoutes,
+    JournalAudit, KeyVaultClientError, Maintenance, OpenVaultError, RootKey, Throttle, VaultEngine,
+    VaultFault, VaultHostsError, VaultRoutes,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -234,7 +234,7 @@ impl Running {
     }
 }
 
-/// The vault and the control plane, opened side by side: each may have to make an RSA key.
+/// The vaults, the control plane that manages them, and the journals.
 struct Grounds {
     control: Control,
     engine: VaultEngine,
@@ -243,22 +243,21 @@ struct Grounds {
 
 impl Grounds {
     async fn prepare(folder: &DataFolder, clock: &Arc<dyn Clock>) -> Result<Self, StartError> {
-        let open_control = {
-            let (folder, clock) = (folder.control(), Arc::clone(clock));
-            blocking(move || Ok(Control::open(&folder, clock)?))
-        };
-        let open_engine = {
-            let (folder, clock) = (folder.vault(), Arc::clone(clock));
+        let open_planes = {
+            let (folder, clock) = (folder.clone(), Arc::clone(clock));
             blocking(move || {
-                let root = RootKey::File(folder.join("root-key"));
-                Ok(VaultEngine::open(&folder, root, clock)?)
+                let root = RootKey::File(folder.vault().join("root-key"));
+                let engine = VaultEngine::open(&folder.vault(), root, Arc::clone(&clock))?;
+                let control = Control::open(&folder.control(), engine.clone(), clock)?;
+                first_start::vault(&control)?;
+                Ok((control, engine))
             })
         };
         let open_journals = {
             let (folder, clock) = (folder.clone(), Arc::clone(clock));
             blocking(move || Journals::open(&folder, clock))
         };
-        let (control, engine, journals) = tokio::try_join!(open_control, open_engine, open_journals)?;
+        let ((control, engine), journals) = tokio::try_join!(open_planes, open_journals)?;
         Ok(Self {
             control,
             engine,
@@ -371,7 +370,7 @@ impl Assembly {
             engine: engine.clone(),
             audit: Arc::new(JournalAudit::new(journals.vault().clone())),
             clock: Arc::clone(clock),
-            domain: format!("{}:{}", compose::VAULT_DOMAIN, self.server.ports().https),
+            domain: format!("{}:{}", VAULT_DOMAIN, self.server.ports().https),
         };
         background.run(maintenance.run());
         background.run(control.clone().keep_token_keys());
@@ -458,7 +457,7 @@ impl Assembly {
             verifier: verifier.clone(),
             access: Arc::new(control.clone()),
             audit: Arc::new(JournalAudit::new(journals.vault().clone())),
-            throttle: Throttle::new(Throttling::Off),
+            throttle: Throttle::new(self.parts.settings.throttling),
             login,
             clock: Arc::clone(clock),
         };

@@ -35,23 +35,8 @@ fn text(value: &Value, name: &str) -> String {
 
 /// A token of an application, for an audience.
 async fn token(system: &System, application: &Value, audience: &str) -> String {
-    let authority = system.variable("AZURE_AUTHORITY_HOST").trim_end_matches('/');
-    let url = format!(
-        "{authority}/{}/oauth2/v2.0/token",
-        system.variable("AZURE_TENANT_ID")
-    );
-    let form = url::form_urlencoded::Serializer::new(String::new())
-        .append_pair("grant_type", "client_credentials")
-        .append_pair("client_id", &text(application, "appId"))
-        .append_pair("client_secret", &text(application, "password"))
-        .append_pair("scope", &format!("{audience}/.default"))
-        .finish();
-    let request = system
-        .client()
-        .post(url)
-        .header("content-type", "application/x-www-form-urlencoded");
-    let answer: Value = request.body(form).send().await.unwrap().json().await.unwrap();
-    text(&answer, "access_token")
+    let (client, secret) = (text(application, "appId"), text(application, "password"));
+    system.token_of(&client, &secret, audience).await.unwrap()
 }
 
 #[tokio::test]
@@ -405,62 +390,4 @@ async fn account_keys_are_listed_regenerated_and_turned_off_live() {
     assert!(told.contains("disableLocalAuth is set to be true"), "{told}");
     json(&system, &["account", "update", "--disable-local-auth", "false"]).await;
     assert_eq!(status(&text(&again, "key2")).await, StatusCode::OK);
-}
-
-#[tokio::test]
-async fn secrets_are_added_listed_by_hint_and_taken_away() {
-    let system = System::start().await.unwrap();
-    let app = json(
-        &system,
-        &[
-            "principal",
-            "create",
-            "app",
-            "--display-name",
-            "deploy",
-            "--with-secret",
-        ],
-    )
-    .await;
-    let added = json(
-        &system,
-        &[
-            "principal",
-            "secret",
-            "add",
-            "--id",
-            "deploy",
-            "--display-name",
-            "next",
-            "--days",
-            "30",
-        ],
-    )
-    .await;
-    let listed = json(&system, &["principal", "secret", "list", "--id", "deploy"]).await;
-    assert_eq!(listed.as_array().unwrap().len(), 2);
-    assert_eq!(listed[1]["hint"], text(&added, "password")[..3]);
-    assert!(listed[1]["endDateTime"].is_string() && listed[0]["endDateTime"].is_null());
-    token(&system, &added, "https://vault.azure.net").await;
-    json(
-        &system,
-        &[
-            "principal",
-            "secret",
-            "remove",
-            "--id",
-            "deploy",
-            "--key-id",
-            &text(&app, "keyId"),
-        ],
-    )
-    .await;
-    let left = json(&system, &["principal", "secret", "list", "--id", "deploy"]).await;
-    assert_eq!(left.as_array().unwrap().len(), 1);
-    let printed = run(&system, &["principal", "list"]).await;
-    let printed = String::from_utf8(printed.stdout).unwrap();
-    assert!(
-        printed.contains("deploy") && !printed.contains(&text(&added, "password")),
-        "{printed}"
-    );
 }

@@ -192,6 +192,7 @@ fn remove(call: &Arc<Call>) -> Outcome<Answer> {
 /// What the deletion of a group does.
 pub(crate) fn delete(arm: &super::Shared, id: &ResourceId) -> Result<(), Fault> {
     arm.control.remove_identities_below(id)?;
+    arm.control.delete_vaults_in(id)?;
     arm.inventory.write(|rows| rows.delete(id).map(drop))?;
     // A group made later under this name is another one.
     arm.control.remove_assignments_below(id)?;

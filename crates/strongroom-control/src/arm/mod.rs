@@ -4,7 +4,7 @@
 //! - `inventory`: what there is, one row each; providers that keep their things elsewhere put a row here for each.
 //! - `activity`: who did what, in a journal; `operations`: what goes on after its answer.
 //! - `groups`, `subscriptions`, `locks`, `authorization`, `identities`, `tags`, `listing`, `providers`, `insights`,
-//!   `diagnostics`, `graph`: the providers of the frame;
+//!   `diagnostics`, `graph`: the providers of the frame; `key_vault`, `private_links`: what has a meaning of its own;
 //!   `state`: every type that nobody provides, as plain state.
 //!
 //! A provider is one file with a function that gives its routes; it is added in [`Arm::open`].
@@ -22,10 +22,12 @@ mod groups;
 mod identities;
 mod insights;
 mod inventory;
+mod key_vault;
 mod listing;
 mod locks;
 mod operations;
 mod place;
+mod private_links;
 mod providers;
 mod route;
 mod state;
@@ -133,6 +135,8 @@ impl Arm {
             insights::routes(),
             diagnostics::routes(),
             graph::routes(),
+            key_vault::routes(),
+            private_links::routes(),
             state::routes(),
         ];
         let arm = Self {
@@ -150,6 +154,7 @@ impl Arm {
         };
         identities::mirror(&arm.shared).map_err(into_error)?;
         arm.ensure(&arm.shared.subscription(), SUBSCRIPTION, Map::new())?;
+        key_vault::reconcile(&arm.shared).map_err(into_error)?;
         Ok(arm)
     }
 

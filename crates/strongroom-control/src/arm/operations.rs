@@ -14,11 +14,14 @@ use super::event::{Event, Progress};
 use super::fault::{Fault, Outcome, missing};
 use super::inventory::{Rows, key};
 use super::route::{Permission, Route, blocking};
-use super::{Shared, groups, time};
+use super::{Shared, groups, key_vault, time};
 use crate::limits::{OPERATION_KEPT, RETRY_AFTER};
 
 /// A resource group goes, with all that is in it.
 pub(crate) const DELETE_GROUP: &str = "DeleteResourceGroup";
+
+/// A deleted vault goes for good.
+pub(crate) const PURGE_VAULT: &str = "PurgeVault";
 
 /// One operation, as it was begun.
 #[derive(Debug, Clone)]
@@ -107,6 +110,7 @@ pub(crate) fn accepted(call: &Call, operation: &Operation) -> Answer {
 fn perform(arm: &Shared, operation: &Operation) -> Outcome<()> {
     match operation.kind.as_str() {
         DELETE_GROUP => groups::delete(arm, &operation.target),
+        PURGE_VAULT => key_vault::purge(arm, &operation.target),
         _ => Err(Fault::Interrupted),
     }
 }

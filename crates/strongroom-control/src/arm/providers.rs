@@ -32,7 +32,17 @@ const KNOWN: [(&str, &[&str]); 12] = [
         "Microsoft.Insights",
         &["components", "diagnosticSettings", "eventtypes"],
     ),
-    ("Microsoft.KeyVault", &["vaults", "deletedVaults", "vaults/keys"]),
+    (
+        "Microsoft.KeyVault",
+        &[
+            "vaults",
+            "vaults/accessPolicies",
+            "vaults/keys",
+            "vaults/privateEndpointConnections",
+            "deletedVaults",
+            "locations/deletedVaults",
+        ],
+    ),
     ("Microsoft.ManagedIdentity", &["userAssignedIdentities"]),
     (
         "Microsoft.Network",

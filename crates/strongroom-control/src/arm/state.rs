@@ -14,6 +14,7 @@ use super::place::{Place, Typed};
 use super::route::{Permission, Route, blocking};
 use super::{tags, time};
 use crate::limits::{ARM_BODY, RESOURCE_NAME};
+use crate::vaults::plain_location;
 
 /// Namespaces whose types mean something here. What none of their routes serves is not kept as if it did.
 const PROVIDED: [&str; 4] = [
@@ -121,28 +122,36 @@ fn head(call: &Arc<Call>) -> Outcome<Answer> {
 }
 
 fn put(call: &Arc<Call>) -> Outcome<Answer> {
-    let (place, typed) = plain_one(call)?;
     let given = call.object()?;
+    call.arm.inventory.write(|rows| put_row(call, rows, &given))
+}
+
+/// Makes the resource that the path names, or replaces it, by what is given.
+pub(crate) fn put_row(call: &Call, rows: &Rows<'_>, given: &Map<String, Value>) -> Outcome<Answer> {
+    let (place, typed) = plain_one(call)?;
     tags::check(given.get("tags"))?;
     check_name(&typed)?;
-    call.arm.inventory.write(|rows| {
-        check_parent(rows, call, &place, &typed)?;
-        let before = rows.get(&call.path)?;
-        call.check_conditions(before.as_ref())?;
-        if let Some(before) = &before {
-            check_location(before, &given, &place, &typed)?;
-        }
-        let status = if before.is_some() {
-            StatusCode::OK
-        } else {
-            StatusCode::CREATED
-        };
-        let body = compose(call, before.as_ref(), &typed, given.clone());
-        Ok(call.show(
-            status,
-            rows.put(&call.path, &typed.full_type(), body, call.now_ms)?,
-        ))
-    })
+    check_parent(rows, call, &place, &typed)?;
+    let before = rows.get(&call.path)?;
+    call.check_conditions(before.as_ref())?;
+    if let Some(before) = &before {
+        check_location(
+            before,
+            given,
+            &typed.names.join("/"),
+            place.group.as_deref().unwrap_or_default(),
+        )?;
+    }
+    let status = if before.is_some() {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    let body = compose(call, before.as_ref(), &typed, given.clone());
+    Ok(call.show(
+        status,
+        rows.put(&call.path, &typed.full_type(), body, call.now_ms)?,
+    ))
 }
 
 fn patch(call: &Arc<Call>) -> Outcome<Answer> {
@@ -154,7 +163,8 @@ fn patch(call: &Arc<Call>) -> Outcome<Answer> {
             .get(&call.path)?
             .ok_or_else(|| not_there(call, &place, &typed))?;
         call.check_conditions(Some(&before))?;
-        check_location(&before, &changes, &place, &typed)?;
+        let group = place.group.as_deref().unwrap_or_default();
+        check_location(&before, &changes, &typed.names.join("/"), group)?;
         let mut merged = before.body.clone();
         merge(&mut merged, changes.clone());
         let body = compose(call, Some(&before), &typed, merged);
@@ -225,24 +235,22 @@ fn check_parent(rows: &Rows<'_>, call: &Call, place: &Place, typed: &Typed) -> O
     Err(missing("ParentResourceNotFound", message))
 }
 
-fn check_location(
+/// A resource does not move to another region.
+pub(crate) fn check_location(
     before: &Resource,
     given: &Map<String, Value>,
-    place: &Place,
-    typed: &Typed,
+    name: &str,
+    group: &str,
 ) -> Outcome<()> {
-    let plain = |location: &str| location.to_ascii_lowercase().replace(' ', "");
     let wanted = given.get("location").and_then(Value::as_str);
     let (Some(wanted), Some(known)) = (wanted, before.text("location")) else {
         return Ok(());
     };
-    if plain(wanted) == plain(known) {
+    if plain_location(wanted) == plain_location(known) {
         return Ok(());
     }
     let message = format!(
-        "The resource '{}' already exists in location '{known}' in resource group '{}'. A resource with the same name cannot be created in location '{wanted}'. Please select a new resource name.",
-        typed.names.join("/"),
-        place.group.as_deref().unwrap_or_default()
+        "The resource '{name}' already exists in location '{known}' in resource group '{group}'. A resource with the same name cannot be created in location '{wanted}'. Please select a new resource name."
     );
     Err(conflict("InvalidResourceLocation", message))
 }
@@ -272,7 +280,7 @@ fn compose(
     }
     // Azure gives back region names in one spelling.
     if let Some(Value::String(location)) = body.get_mut("location") {
-        *location = location.to_ascii_lowercase().replace(' ', "");
+        *location = plain_location(location);
     }
     let properties = body.entry("properties").or_insert_with(|| json!({}));
     if let Some(properties) = properties.as_object_mut() {
@@ -282,7 +290,8 @@ fn compose(
     body
 }
 
-fn system_data(call: &Call, before: Option<&Resource>) -> Value {
+/// Who made it and who changed it last.
+pub(crate) fn system_data(call: &Call, before: Option<&Resource>) -> Value {
     let now = time::text(call.now_ms);
     let made = before.and_then(|before| before.body.get("systemData"));
     let kept = |name: &str, new: &str| {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::call::{Answer, Call};
 use super::fault::Outcome;
 use super::route::{Permission, Route, blocking};
+use crate::vaults::VAULT_DOMAIN;
 
 /// Names and what people call them. Azure's are there so that templates with them work unchanged.
 const LOCATIONS: [(&str, &str); 12] = [
@@ -139,7 +140,7 @@ fn endpoints(call: &Arc<Call>) -> Outcome<Answer> {
         "graph": graph,
         "microsoftGraphResourceId": graph,
         "suffixes": {
-            "keyVaultDns": format!("vault.localhost{port}"),
+            "keyVaultDns": format!("{VAULT_DOMAIN}{port}"),
             "mhsmDns": format!("managedhsm.localhost{port}"),
         },
     })))

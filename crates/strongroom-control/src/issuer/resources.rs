@@ -2,12 +2,14 @@
 
 use strongroom_azure::token::{KnownResource, same_audience};
 
+use crate::vaults::VAULT_DOMAIN;
+
 /// Hosts of this instance that clients ask tokens for, beside Azure's own names.
 const LOCAL: [&str; 4] = [
     "localhost",
     "management.localhost",
     "graph.localhost",
-    "vault.localhost",
+    VAULT_DOMAIN,
 ];
 
 /// The audiences that are known.

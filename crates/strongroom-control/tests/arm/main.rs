@@ -15,3 +15,4 @@ mod identities;
 mod many;
 mod resources;
 mod rig;
+mod vaults;

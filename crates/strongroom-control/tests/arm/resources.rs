@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use http::Method;
 use serde_json::{Value, json};
 
@@ -7,26 +5,6 @@ use crate::rig::{Rig, Told};
 
 const GROUP: &str = "{sub}/resourceGroups/rg";
 const ACCOUNT: &str = "{sub}/resourceGroups/rg/providers/Microsoft.Storage/storageAccounts/one";
-
-/// Polls as clients do, without their pauses.
-async fn finish(rig: &Rig, begun: &Told) -> Told {
-    let url = begun.header("azure-asyncoperation");
-    let path = url
-        .strip_prefix("https://management.localhost:8443")
-        .unwrap()
-        .to_owned();
-    let ends = async {
-        loop {
-            let told = rig.get(&path).await;
-            if told.body["status"] != "InProgress" {
-                return told;
-            }
-            assert_eq!(told.header("retry-after"), "1");
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), ends).await.unwrap()
-}
 
 #[tokio::test]
 async fn a_group_is_made_shown_changed_and_goes_with_all_that_is_in_it() {
@@ -47,7 +25,7 @@ async fn a_group_is_made_shown_changed_and_goes_with_all_that_is_in_it() {
 
     let begun = rig.ask(Method::DELETE, GROUP, Value::Null).await;
     assert_eq!((begun.status.as_u16(), begun.header("retry-after")), (202, "1"));
-    assert_eq!(finish(&rig, &begun).await.body["status"], "Succeeded");
+    assert_eq!(rig.finish(&begun).await.body["status"], "Succeeded");
     let result = begun
         .header("location")
         .strip_prefix("https://management.localhost:8443")
@@ -60,7 +38,7 @@ async fn a_group_is_made_shown_changed_and_goes_with_all_that_is_in_it() {
     assert_eq!(rig.get(ACCOUNT).await.code(), "ResourceNotFound");
     // It can be asked for after a restart too.
     let rig = rig.again().await;
-    assert_eq!(finish(&rig, &begun).await.body["status"], "Succeeded");
+    assert_eq!(rig.finish(&begun).await.body["status"], "Succeeded");
     let stranger = rig
         .ask_as(&rig.nobody, Method::GET, &result, Value::Null, &[])
         .await;
@@ -84,7 +62,7 @@ async fn what_was_granted_on_a_thing_ends_with_it() {
         assert!(may_read(path).await, "{path}");
         let gone = rig.ask(Method::DELETE, path, Value::Null).await;
         if gone.status == 202 {
-            finish(&rig, &gone).await;
+            rig.finish(&gone).await;
             rig.group("rg").await;
         }
         assert!(!may_read(path).await, "{path}");

@@ -14,6 +14,7 @@ use strongroom_azure::token::TrustedIssuer;
 use strongroom_control::{Actor, Arm, ArmParts, BuiltInRole, Control, Graph, NewSecret, TokenIssuer};
 use strongroom_journal::{Journal, SigningKey};
 use strongroom_seal::{Clock, Moment};
+use strongroom_vault::{OpenVaultError, RootKey, VaultEngine};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -39,6 +40,7 @@ pub(crate) struct Rig {
     pub(crate) arm: Arm,
     pub(crate) graph: Graph,
     pub(crate) control: Control,
+    pub(crate) vaults: VaultEngine,
     pub(crate) journal: Journal,
     pub(crate) subscription: String,
     issuer: TokenIssuer,
@@ -86,11 +88,12 @@ impl Rig {
             place,
             arm,
             control,
+            vaults,
             journal,
             issuer,
             ..
         } = self;
-        drop((arm, control, journal, issuer));
+        drop((arm, control, vaults, journal, issuer));
         Self::at(place).await
     }
 
@@ -100,7 +103,9 @@ impl Rig {
 
     pub(crate) async fn with_guests(place: TempDir, guests: Option<TrustedIssuer>) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(TickingClock::default());
-        let control = Control::open(&place.path().join("control"), Arc::clone(&clock)).unwrap();
+        let vaults = open_vaults(place.path(), &clock);
+        let control =
+            Control::open(&place.path().join("control"), vaults.clone(), Arc::clone(&clock)).unwrap();
         let (owner, secret) = control.ensure_administrator(None).unwrap();
         let subscription = format!("/subscriptions/{}", control.subscription());
         let role = BuiltInRole::by_name("Owner").unwrap();
@@ -124,6 +129,7 @@ impl Rig {
             arm,
             graph,
             control,
+            vaults,
             journal,
             subscription,
             issuer,
@@ -181,7 +187,7 @@ impl Rig {
             resource_group: "rg".to_owned(),
             location: "local".to_owned(),
             encryption: strongroom_control::Encryption {
-                vault_url: "https://v1.vault.localhost".to_owned(),
+                vault_url: "https://kv1.vault.localhost".to_owned(),
                 key_name: "customer".to_owned(),
                 key_version: None,
             },
@@ -276,6 +282,23 @@ impl Rig {
         assert_eq!(told.status, 201, "{}", told.body);
     }
 
+    /// Polls as clients do, without their pauses.
+    pub(crate) async fn finish(&self, begun: &Told) -> Told {
+        let url = begun.header("azure-asyncoperation");
+        let path = url.strip_prefix("https://management.localhost:8443").unwrap();
+        let ends = async {
+            loop {
+                let told = self.get(path).await;
+                if told.body["status"] != "InProgress" {
+                    return told;
+                }
+                assert_eq!(told.header("retry-after"), "1");
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), ends).await.unwrap()
+    }
+
     /// Follows `nextLink` to the end; gives a member of every row.
     pub(crate) async fn all(&self, path: &str, name: &str) -> (Vec<String>, usize) {
         let mut told = self.get(path).await;
@@ -312,6 +335,20 @@ async fn token_in(answer: http::Response<Body>) -> String {
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     let body: Value = serde_json::from_slice(&body).unwrap();
     body["access_token"].as_str().unwrap().to_owned()
+}
+
+/// What an operation that has just ended still holds is let go of in a moment.
+fn open_vaults(folder: &Path, clock: &Arc<dyn Clock>) -> VaultEngine {
+    let open = || {
+        let root = RootKey::File(folder.join("root-key"));
+        VaultEngine::open(&folder.join("vault"), root, Arc::clone(clock))
+    };
+    loop {
+        match open() {
+            Err(OpenVaultError::InUse) => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 fn open_journal(folder: &Path) -> Journal {

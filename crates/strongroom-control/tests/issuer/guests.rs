@@ -47,7 +47,7 @@ async fn a_guest_has_the_roles_that_were_assigned_to_it_here() {
     let entra = Signer::generate().unwrap();
     let verifier = verifier(&rig, &entra);
     let guest = Uuid::new_v4();
-    let vault = rig.control.ensure_vault("v1", "rg").unwrap();
+    let vault = rig.control.ensure_vault("kv1", "rg").unwrap();
     let may = |claims: &Claims| {
         let caller = Caller {
             object_id: claims.oid.clone(),

@@ -22,7 +22,7 @@ impl Hosted {
             resource_group: "rg".to_owned(),
             location: "local".to_owned(),
             encryption: Encryption {
-                vault_url: "https://v1.vault.localhost".to_owned(),
+                vault_url: "https://kv1.vault.localhost".to_owned(),
                 key_name: "customer".to_owned(),
                 key_version: None,
             },

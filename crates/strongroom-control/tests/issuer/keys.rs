@@ -137,6 +137,7 @@ async fn a_missing_token_key_is_an_error_and_not_a_silent_new_one() {
     }
     let opened = Control::open(
         &rig.folder.path().join("control"),
+        rig.vaults.clone(),
         Arc::clone(&rig.clock) as Arc<dyn Clock>,
     );
     assert!(matches!(opened.err(), Some(ControlError::Key { .. })));

@@ -12,6 +12,7 @@ use serde_json::Value;
 use strongroom_azure::token::{Claims, TokenError};
 use strongroom_control::{Actor, Control, NewSecret, Principal, TokenIssuer};
 use strongroom_seal::{Clock, Moment};
+use strongroom_vault::{RootKey, VaultEngine};
 use tempfile::TempDir;
 use tower::ServiceExt;
 use url::form_urlencoded::Serializer;
@@ -44,6 +45,7 @@ impl Clock for HandClock {
 
 pub(crate) struct Rig {
     pub(crate) control: Control,
+    pub(crate) vaults: VaultEngine,
     pub(crate) issuer: TokenIssuer,
     pub(crate) clock: Arc<HandClock>,
     pub(crate) administrator: Arc<Principal>,
@@ -73,11 +75,15 @@ impl Rig {
     pub(crate) fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let clock = Arc::new(HandClock(Mutex::new(START)));
-        let control = open(folder.path(), &clock);
+        let root = RootKey::File(folder.path().join("root-key"));
+        let still: Arc<dyn Clock> = Arc::clone(&clock) as _;
+        let vaults = VaultEngine::open(&folder.path().join("vault"), root, still).unwrap();
+        let control = open(folder.path(), &vaults, &clock);
         let (administrator, secret) = control.ensure_administrator(None).unwrap();
         Self {
             issuer: control.issuer(AUTHORITY),
             control,
+            vaults,
             clock,
             administrator,
             secret: secret.unwrap(),
@@ -87,7 +93,7 @@ impl Rig {
 
     /// Ends the control plane and opens it again.
     pub(crate) fn restart(&mut self) {
-        self.control = open(self.folder.path(), &self.clock);
+        self.control = open(self.folder.path(), &self.vaults, &self.clock);
         self.issuer = self.control.issuer(AUTHORITY);
     }
 
@@ -167,8 +173,9 @@ impl Rig {
     }
 }
 
-pub(crate) fn open(folder: &Path, clock: &Arc<HandClock>) -> Control {
-    Control::open(&folder.join("control"), Arc::clone(clock) as Arc<dyn Clock>).unwrap()
+pub(crate) fn open(folder: &Path, vaults: &VaultEngine, clock: &Arc<HandClock>) -> Control {
+    let clock = Arc::clone(clock) as Arc<dyn Clock>;
+    Control::open(&folder.join("control"), vaults.clone(), clock).unwrap()
 }
 
 pub(crate) fn client(principal: &Principal) -> String {

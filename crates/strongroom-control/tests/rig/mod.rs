@@ -16,7 +16,7 @@ use strongroom_control::{
     Principal,
 };
 use strongroom_seal::{Clock, Moment};
-use strongroom_vault::{Access, Caller, Decision, KeyAction};
+use strongroom_vault::{Access, Caller, Decision, KeyAction, RootKey, VaultEngine};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -34,12 +34,22 @@ impl Clock for StillClock {
 }
 
 pub fn open(folder: &Path) -> Control {
-    Control::open(&folder.join("control"), Arc::new(StillClock)).unwrap()
+    open_over(folder, vaults(folder))
+}
+
+pub fn open_over(folder: &Path, vaults: VaultEngine) -> Control {
+    Control::open(&folder.join("control"), vaults, Arc::new(StillClock)).unwrap()
+}
+
+pub fn vaults(folder: &Path) -> VaultEngine {
+    let root = RootKey::File(folder.join("root-key"));
+    VaultEngine::open(&folder.join("vault"), root, Arc::new(StillClock)).unwrap()
 }
 
 pub struct Rig {
     pub folder: TempDir,
     pub control: Control,
+    pub vaults: VaultEngine,
     /// Administers the directory and owns the subscription.
     pub owner: Actor,
     pub subscription: ResourceId,
@@ -50,7 +60,8 @@ pub struct Rig {
 impl Rig {
     pub fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        let control = open(folder.path());
+        let vaults = vaults(folder.path());
+        let control = open_over(folder.path(), vaults.clone());
         let (administrator, _) = control.ensure_administrator(None).unwrap();
         let subscription: ResourceId = format!("/subscriptions/{}", control.subscription())
             .parse()
@@ -59,13 +70,14 @@ impl Rig {
         control
             .ensure_assignment(administrator.object_id, owner, &subscription)
             .unwrap();
-        let vault = control.ensure_vault("v1", "rg").unwrap();
+        let vault = control.ensure_vault("kv1", "rg").unwrap();
         Self {
             owner: control.actor(administrator.object_id),
             group: subscription.child("resourceGroups/rg").unwrap(),
             subscription,
             vault,
             control,
+            vaults,
             folder,
         }
     }
@@ -73,7 +85,7 @@ impl Rig {
     pub fn reopen(self) -> Self {
         let caller = self.owner.caller();
         drop((self.owner, self.control));
-        let control = open(self.folder.path());
+        let control = open_over(self.folder.path(), self.vaults.clone());
         Self {
             owner: control.actor(caller),
             control,
@@ -112,7 +124,7 @@ impl Rig {
 
 pub fn ensure(control: &Control, name: &str) -> Arc<Account> {
     let encryption = Encryption {
-        vault_url: "https://v1.vault.localhost".to_owned(),
+        vault_url: "https://kv1.vault.localhost".to_owned(),
         key_name: "customer".to_owned(),
         key_version: None,
     };

@@ -12,6 +12,7 @@ use axum::response::Response;
 use strongroom_control::{Control, Encryption, NewAccount};
 use strongroom_seal::AccountId;
 use strongroom_service::AccountName;
+use strongroom_vault::{RootKey, VaultEngine};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -29,7 +30,11 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) fn open(folder: &Path) -> Result<Self, TestkitError> {
-        let control = Control::open(folder, Arc::new(HandClock::default()))?;
+        let clock = Arc::new(HandClock::default());
+        let vaults = folder.join("vault");
+        let root = RootKey::File(vaults.join("root-key"));
+        let vaults = VaultEngine::open(&vaults, root, Arc::clone(&clock) as _)?;
+        let control = Control::open(folder, vaults, clock)?;
         control.ensure_account(&NewAccount {
             name: ACCOUNT.to_owned(),
             resource_group: "twin".to_owned(),

@@ -9,6 +9,12 @@ pub enum VaultFault {
     /// There is no such vault.
     #[error("there is no vault {0}")]
     NoSuchVault(String),
+    /// No vault can have this name. Choose another.
+    #[error(
+        "{0} is no name for a vault: it has 3 to 24 letters, digits and single hyphens, begins with a letter and ends with a \
+         letter or digit"
+    )]
+    VaultName(String),
     /// A vault of this name exists. Choose another.
     #[error("a vault {0} exists already")]
     VaultExists(String),

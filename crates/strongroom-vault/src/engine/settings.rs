@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::engine::kinds::{KeySpec, PublicHalf};
 use crate::limits::DEFAULT_SOFT_DELETE_DAYS;
@@ -38,6 +39,9 @@ pub struct VaultSettings {
     pub network: NetworkRules,
     /// How much may be asked of it, where that differs from the instance's own setting.
     pub throttling: Option<Throttling>,
+    /// Further properties, which mean nothing here and are kept as given.
+    #[serde(default)]
+    pub kept: Map<String, Value>,
 }
 
 /// Who decides about data actions in a vault.
@@ -83,7 +87,18 @@ impl VaultSettings {
             policies: Vec::new(),
             network: NetworkRules::default(),
             throttling: None,
+            kept: Map::new(),
         }
+    }
+
+    /// Whether a vault can be called so.
+    pub fn is_name(name: &str) -> bool {
+        let bytes = name.as_bytes();
+        (3..=24).contains(&bytes.len())
+            && bytes.first().is_some_and(u8::is_ascii_alphabetic)
+            && bytes.last().is_some_and(u8::is_ascii_alphanumeric)
+            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
+            && !name.contains("--")
     }
 
     /// The recovery level that keys of this vault carry.

@@ -48,7 +48,6 @@ async fn bench(purge_protection: bool) -> Bench {
             purge_protection,
             ..vault_settings()
         })
-        .await
         .unwrap();
     Bench {
         folder,
@@ -660,11 +659,11 @@ async fn names_and_numbers_that_azure_refuses_are_refused() {
         },
     ] {
         assert!(matches!(
-            bench.engine.create_vault(settings).await,
-            Err(VaultFault::BadParameter(_))
+            bench.engine.create_vault(settings),
+            Err(VaultFault::BadParameter(_) | VaultFault::VaultName(_))
         ));
     }
-    let twice = bench.engine.create_vault(vault_settings()).await;
+    let twice = bench.engine.create_vault(vault_settings());
     assert!(matches!(twice, Err(VaultFault::VaultExists(_))));
     let nowhere = bench.engine.key("nowhere", "k", None).await;
     assert!(matches!(nowhere, Err(VaultFault::NoSuchVault(_))));

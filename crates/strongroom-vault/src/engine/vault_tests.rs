@@ -21,7 +21,7 @@ async fn bench(purge_protection: bool) -> (tempfile::TempDir, Arc<HandClock>, Va
         purge_protection,
         ..vault_settings()
     };
-    engine.create_vault(vault).await.unwrap();
+    engine.create_vault(vault).unwrap();
     engine
         .create_key(VAULT, "cmk", NewKey::of(KeySpec::Rsa2048))
         .await
@@ -52,7 +52,7 @@ async fn a_deleted_vault_serves_nothing_holds_its_name_and_comes_back_whole() {
     let (folder, clock, engine) = bench(true).await;
     let key = engine.key(VAULT, "cmk", None).await.unwrap();
     let mut changes = engine.subscribe();
-    let deleted = engine.delete_vault("KV1").await.unwrap();
+    let deleted = engine.delete_vault("KV1").unwrap();
     assert_eq!(deleted.purge, deleted.deleted + 90 * DAY.as_secs());
     assert_eq!(changes.recv().await.unwrap().key, None);
     drop(engine);
@@ -64,14 +64,14 @@ async fn a_deleted_vault_serves_nothing_holds_its_name_and_comes_back_whole() {
             .create_key(VAULT, "new", NewKey::of(KeySpec::Rsa2048))
             .await
     ));
-    assert!(no_vault(engine.delete_vault(VAULT).await));
+    assert!(no_vault(engine.delete_vault(VAULT)));
     assert_eq!(engine.deleted_vaults(), std::slice::from_ref(&deleted));
-    let again = engine.create_vault(vault_settings()).await;
+    let again = engine.create_vault(vault_settings());
     assert!(matches!(again, Err(VaultFault::VaultHeld(_))));
-    let recovered = engine.recover_vault(VAULT).await.unwrap();
+    let recovered = engine.recover_vault(VAULT).unwrap();
     assert_eq!(recovered, deleted.vault);
     assert_eq!(engine.key(VAULT, "cmk", None).await.unwrap(), key);
-    assert!(engine.deleted_vaults().is_empty() && no_vault(engine.recover_vault(VAULT).await));
+    assert!(engine.deleted_vaults().is_empty() && no_vault(engine.recover_vault(VAULT)));
 }
 
 #[tokio::test]
@@ -79,12 +79,12 @@ async fn a_purged_vault_leaves_no_trace_of_its_keys_and_frees_its_name() {
     let (folder, _, engine) = bench(false).await;
     let modulus = modulus(&engine).await;
     assert!(!gives_up_its_keys(folder.path(), &modulus));
-    assert!(no_vault(engine.purge_vault(VAULT).await));
-    engine.delete_vault(VAULT).await.unwrap();
-    engine.purge_vault(VAULT).await.unwrap();
+    assert!(no_vault(engine.purge_vault(VAULT)));
+    engine.delete_vault(VAULT).unwrap();
+    engine.purge_vault(VAULT).unwrap();
     assert!(gives_up_its_keys(folder.path(), &modulus));
     assert!(engine.deleted_vaults().is_empty());
-    engine.create_vault(vault_settings()).await.unwrap();
+    engine.create_vault(vault_settings()).unwrap();
     assert!(matches!(
         engine.key(VAULT, "cmk", None).await,
         Err(VaultFault::KeyNotFound(_))
@@ -95,26 +95,26 @@ async fn a_purged_vault_leaves_no_trace_of_its_keys_and_frees_its_name() {
 async fn purge_protection_keeps_a_deleted_vault_until_its_time_and_no_longer() {
     let (folder, clock, engine) = bench(true).await;
     let modulus = modulus(&engine).await;
-    engine.delete_vault(VAULT).await.unwrap();
-    assert_eq!(engine.purge_vault(VAULT).await, Err(VaultFault::PurgeProtected));
+    engine.delete_vault(VAULT).unwrap();
+    assert_eq!(engine.purge_vault(VAULT), Err(VaultFault::PurgeProtected));
     clock.advance(90 * DAY);
-    assert!(engine.deleted_vaults().is_empty() && no_vault(engine.recover_vault(VAULT).await));
+    assert!(engine.deleted_vaults().is_empty() && no_vault(engine.recover_vault(VAULT)));
     assert_eq!(engine.maintain().await.unwrap().destroyed, 2);
     assert!(gives_up_its_keys(folder.path(), &modulus));
-    engine.create_vault(vault_settings()).await.unwrap();
+    engine.create_vault(vault_settings()).unwrap();
 }
 
 #[tokio::test]
 async fn a_start_and_a_new_vault_destroy_what_is_past_its_time() {
     for restart in [true, false] {
         let (folder, clock, mut engine) = bench(true).await;
-        engine.delete_vault(VAULT).await.unwrap();
+        engine.delete_vault(VAULT).unwrap();
         clock.advance(90 * DAY);
         if restart {
             drop(engine);
             engine = open(folder.path(), &clock);
         }
-        engine.create_vault(vault_settings()).await.unwrap();
+        engine.create_vault(vault_settings()).unwrap();
         assert!(matches!(
             engine.key(VAULT, "cmk", None).await,
             Err(VaultFault::KeyNotFound(_))
@@ -126,7 +126,7 @@ async fn a_start_and_a_new_vault_destroy_what_is_past_its_time() {
 async fn what_is_fixed_stays_and_the_rest_survives_a_restart() {
     let (folder, clock, engine) = bench(true).await;
     let turn = |change: fn(&mut VaultSettings)| {
-        engine.update_vault(VAULT, move |before| {
+        engine.update_vault(VAULT, |before| {
             let mut after = before.clone();
             change(&mut after);
             Ok::<_, VaultFault>(after)
@@ -142,14 +142,14 @@ async fn what_is_fixed_stays_and_the_rest_survives_a_restart() {
         |vault| vault.created = 1,
     ];
     for change in fixed {
-        assert!(matches!(turn(change).await, Err(VaultFault::Fixed(_))));
+        assert!(matches!(turn(change), Err(VaultFault::Fixed(_))));
     }
     let changed = turn(|vault| {
         vault.permissions = PermissionModel::AccessPolicies;
         vault.network.ranges = vec!["10.0.0.0/8".parse().unwrap()];
         vault.tags.insert("a".to_owned(), "b".to_owned());
     });
-    let changed = changed.await.unwrap();
+    let changed = changed.unwrap();
     assert_eq!(engine.vault(VAULT).unwrap(), changed);
     drop(engine);
     assert_eq!(open(folder.path(), &clock).vault(VAULT).unwrap(), changed);

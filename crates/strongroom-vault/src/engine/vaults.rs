@@ -1,5 +1,5 @@
 //! Vaults: making, changing, deleting, recovering, purging them. What every request asks of them is answered from memory;
-//! what changes them is on disk first.
+//! what changes them is on disk first, and blocks for as long as that takes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -10,8 +10,8 @@ use crate::engine::settings::{DeletedVault, VaultSettings};
 use crate::engine::vault_rows::{self, VaultRow};
 use crate::engine::{Inner, VaultEngine};
 use crate::limits::{
-    MAX_IP_RULES, MAX_NETWORK_RULES, MAX_POLICIES, MAX_SETTING_TEXT, MAX_TAG_TEXT, MAX_VAULT_TAG_NAME,
-    MAX_VAULT_TAGS, MAX_VAULTS, SOFT_DELETE_DAYS,
+    MAX_IP_RULES, MAX_KEPT_PROPERTIES, MAX_NETWORK_RULES, MAX_POLICIES, MAX_SETTING_TEXT, MAX_TAG_TEXT,
+    MAX_VAULT_TAG_NAME, MAX_VAULT_TAGS, MAX_VAULTS, SOFT_DELETE_DAYS,
 };
 
 /// All vaults in memory, by lower-case name: they are few, and every request asks for one.
@@ -29,32 +29,30 @@ struct Known {
 
 impl VaultEngine {
     /// Makes a vault. The name of a deleted one is taken until that one is purged.
-    pub async fn create_vault(&self, vault: VaultSettings) -> Result<Arc<VaultSettings>, VaultFault> {
+    pub fn create_vault(&self, vault: VaultSettings) -> Result<Arc<VaultSettings>, VaultFault> {
+        let inner = &self.inner;
         check(&vault)?;
-        self.work(move |inner| {
-            let _changing = inner.vaults.changing();
-            let now = inner.now();
-            inner.sweep_vaults(now)?;
-            match inner.vaults.known(&vault.name) {
-                Some(known) if known.deleted.is_some() => {
-                    return Err(VaultFault::VaultHeld(known.vault.name.clone()));
-                }
-                Some(known) => return Err(VaultFault::VaultExists(known.vault.name.clone())),
-                None => {}
+        let _changing = inner.vaults.changing();
+        let now = inner.now();
+        inner.sweep_vaults(now)?;
+        match inner.vaults.known(&vault.name) {
+            Some(known) if known.deleted.is_some() => {
+                return Err(VaultFault::VaultHeld(known.vault.name.clone()));
             }
-            if inner.vaults.count() >= MAX_VAULTS {
-                return Err(VaultFault::TooMany("there are as many vaults as there may be"));
-            }
-            let vault = VaultSettings {
-                created: now,
-                ..vault
-            };
-            inner
-                .database
-                .write(|transaction| vault_rows::put(transaction, &vault))?;
-            Ok(inner.vaults.show(vault))
-        })
-        .await
+            Some(known) => return Err(VaultFault::VaultExists(known.vault.name.clone())),
+            None => {}
+        }
+        if inner.vaults.count() >= MAX_VAULTS {
+            return Err(VaultFault::TooMany("there are as many vaults as there may be"));
+        }
+        let vault = VaultSettings {
+            created: now,
+            ..vault
+        };
+        inner
+            .database
+            .write(|transaction| vault_rows::put(transaction, &vault))?;
+        Ok(inner.vaults.show(vault))
     }
 
     /// The vault of this name, unless it is deleted.
@@ -86,79 +84,64 @@ impl VaultEngine {
     }
 
     /// Replaces a vault's settings by what `change` makes of them. Nothing else changes them meanwhile, and what is fixed stays.
-    pub async fn update_vault<E: From<VaultFault> + Send + 'static>(
+    pub fn update_vault<E: From<VaultFault>>(
         &self,
         name: &str,
-        change: impl FnOnce(&VaultSettings) -> Result<VaultSettings, E> + Send + 'static,
+        change: impl FnOnce(&VaultSettings) -> Result<VaultSettings, E>,
     ) -> Result<Arc<VaultSettings>, E> {
-        let name = name.to_owned();
-        let done = self.work(move |inner| {
-            let _changing = inner.vaults.changing();
-            let before = inner.vaults.live(&name)?;
-            let after = match change(&before) {
-                Ok(after) => after,
-                Err(refusal) => return Ok(Err(refusal)),
-            };
-            check(&after)?;
-            check_change(&before, &after)?;
-            inner
-                .database
-                .write(|transaction| vault_rows::put(transaction, &after))?;
-            let after = inner.vaults.show(after);
-            inner.announce_vault(&after);
-            Ok(Ok(after))
-        });
-        done.await?
+        let inner = &self.inner;
+        let _changing = inner.vaults.changing();
+        let before = inner.vaults.live(name)?;
+        let after = change(&before)?;
+        check(&after)?;
+        check_change(&before, &after)?;
+        inner
+            .database
+            .write(|transaction| vault_rows::put(transaction, &after))?;
+        let after = inner.vaults.show(after);
+        inner.announce_vault(&after);
+        Ok(after)
     }
 
     /// Deletes a vault. It and its keys stay recoverable, and its name taken, for its soft-delete days; it serves nothing from
     /// now on.
-    pub async fn delete_vault(&self, name: &str) -> Result<DeletedVault, VaultFault> {
-        let name = name.to_owned();
-        self.work(move |inner| {
-            let _changing = inner.vaults.changing();
-            let now = inner.now();
-            let vault = inner.vaults.live(&name)?;
-            let purge = now + u64::from(vault.soft_delete_days) * SECONDS_PER_DAY;
-            inner.set_vault_deleted(&vault, Some((now, purge)))?;
-            inner.safe.close_all();
-            inner.announce_vault(&vault);
-            inner.vaults.deleted(&name, now)
-        })
-        .await
+    pub fn delete_vault(&self, name: &str) -> Result<DeletedVault, VaultFault> {
+        let inner = &self.inner;
+        let _changing = inner.vaults.changing();
+        let now = inner.now();
+        let vault = inner.vaults.live(name)?;
+        let purge = now + u64::from(vault.soft_delete_days) * SECONDS_PER_DAY;
+        inner.set_vault_deleted(&vault, Some((now, purge)))?;
+        inner.safe.close_all();
+        inner.announce_vault(&vault);
+        inner.vaults.deleted(name, now)
     }
 
     /// Brings a deleted vault back with its keys, as it was.
-    pub async fn recover_vault(&self, name: &str) -> Result<Arc<VaultSettings>, VaultFault> {
-        let name = name.to_owned();
-        self.work(move |inner| {
-            let _changing = inner.vaults.changing();
-            let vault = inner.vaults.deleted(&name, inner.now())?.vault;
-            inner.set_vault_deleted(&vault, None)?;
-            inner.announce_vault(&vault);
-            Ok(vault)
-        })
-        .await
+    pub fn recover_vault(&self, name: &str) -> Result<Arc<VaultSettings>, VaultFault> {
+        let inner = &self.inner;
+        let _changing = inner.vaults.changing();
+        let vault = inner.vaults.deleted(name, inner.now())?.vault;
+        inner.set_vault_deleted(&vault, None)?;
+        inner.announce_vault(&vault);
+        Ok(vault)
     }
 
     /// Destroys a deleted vault and all its keys for good, unless it has purge protection.
-    pub async fn purge_vault(&self, name: &str) -> Result<(), VaultFault> {
-        let name = name.to_owned();
-        self.work(move |inner| {
-            let _changing = inner.vaults.changing();
-            let vault = inner.vaults.deleted(&name, inner.now())?.vault;
-            if vault.purge_protection {
-                return Err(VaultFault::PurgeProtected);
-            }
-            inner
-                .database
-                .write(|transaction| vault_rows::destroy(transaction, &vault.name))?;
-            inner.vaults.forget(&vault.name);
-            inner.safe.close_all();
-            inner.announce_vault(&vault);
-            inner.database.forget_log()
-        })
-        .await
+    pub fn purge_vault(&self, name: &str) -> Result<(), VaultFault> {
+        let inner = &self.inner;
+        let _changing = inner.vaults.changing();
+        let vault = inner.vaults.deleted(name, inner.now())?.vault;
+        if vault.purge_protection {
+            return Err(VaultFault::PurgeProtected);
+        }
+        inner
+            .database
+            .write(|transaction| vault_rows::destroy(transaction, &vault.name))?;
+        inner.vaults.forget(&vault.name);
+        inner.safe.close_all();
+        inner.announce_vault(&vault);
+        inner.database.forget_log()
     }
 }
 
@@ -299,10 +282,8 @@ fn key(name: &str) -> String {
 
 /// What every vault must satisfy.
 fn check(vault: &VaultSettings) -> Result<(), VaultFault> {
-    if !is_vault_name(&vault.name) {
-        return Err(VaultFault::BadParameter(
-            "a vault's name has 3 to 24 letters, digits and single hyphens, beginning with a letter",
-        ));
+    if !VaultSettings::is_name(&vault.name) {
+        return Err(VaultFault::VaultName(vault.name.clone()));
     }
     if !SOFT_DELETE_DAYS.contains(&vault.soft_delete_days) {
         return Err(VaultFault::BadParameter(
@@ -347,6 +328,12 @@ fn check(vault: &VaultSettings) -> Result<(), VaultFault> {
             "a vault has at most 50 tags, with names of at most 512 and values of at most 256 characters",
         ));
     }
+    let kept = serde_json::to_string(&vault.kept).map_or(usize::MAX, |kept| kept.len());
+    if kept > MAX_KEPT_PROPERTIES {
+        return Err(VaultFault::BadParameter(
+            "a vault's further properties have at most 32 KiB",
+        ));
+    }
     Ok(())
 }
 
@@ -377,13 +364,4 @@ fn check_change(before: &VaultSettings, after: &VaultSettings) -> Result<(), Vau
         return Err(VaultFault::Fixed("purge protection, once it is on,"));
     }
     Ok(())
-}
-
-fn is_vault_name(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    (3..=24).contains(&bytes.len())
-        && bytes.first().is_some_and(u8::is_ascii_alphabetic)
-        && bytes.last().is_some_and(u8::is_ascii_alphanumeric)
-        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
-        && !name.contains("--")
 }

@@ -160,6 +160,7 @@ pub(super) fn fault(fault: VaultFault) -> Problem {
             forbidden(message)
         }
         VaultFault::BadParameter(_)
+        | VaultFault::VaultName(_)
         | VaultFault::Fixed(_)
         | VaultFault::TooMany(_)
         | VaultFault::WrongLength

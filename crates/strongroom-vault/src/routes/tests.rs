@@ -342,7 +342,7 @@ async fn without_purge_protection_a_deleted_key_can_be_purged() {
         purge_protection: false,
         ..crate::testing::vault_settings()
     };
-    house.engine.create_vault(settings).await.unwrap();
+    house.engine.create_vault(settings).unwrap();
     let host = VaultHost {
         vault: "open".to_owned(),
         authority: "open.vault.localhost:8443".to_owned(),

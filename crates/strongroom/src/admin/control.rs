@@ -1,41 +1,25 @@
 //! The administrator's routes to roles, principals and accounts. Thin: what may be done and what it does is the control
 //! plane's; here is only which route means what.
 
-use axum::body::to_bytes;
-use axum::extract::{Path, Query, Request, State};
-use axum::http::header;
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, patch, post, put};
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use axum::routing::{get, patch, post, put};
 use axum::{Extension, Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use strongroom_azure::{ErrorStatus, Problem, ResourceId};
+use strongroom_azure::ResourceId;
 use strongroom_control::{
-    Actor, AssignmentBody, AssignmentFilter, Control, ControlError, KeySlot, NewIdentity, NewSecret,
-    PrincipalFilter, PrincipalKind, RoleBody, RoleFilter,
+    AssignmentBody, AssignmentFilter, Control, ControlError, KeySlot, NewIdentity, PrincipalFilter,
+    PrincipalKind, RoleBody, RoleFilter,
 };
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{Admin, denied, identify};
-use crate::limits;
+use super::Admin;
+use super::plane::{Answer, Asker, Refused, blocking, guard, list, shown_once};
 
 pub(super) fn router(admin: &Admin) -> Router {
-    let guarded = admin.clone();
-    let demand = middleware::from_fn(move |mut request: Request, next: Next| {
-        let guarded = guarded.clone();
-        async move {
-            match identify(&guarded, request.headers()).await {
-                Ok(actor) => {
-                    request.extensions_mut().insert(actor);
-                    in_shape(next.run(request).await).await
-                }
-                Err(refused) => denied(refused),
-            }
-        }
-    });
-    Router::new()
+    let routes = Router::new()
         .route("/strongroom/role-assignments", get(assignments))
         .route("/strongroom/role-assignments/{id}", put(assign).delete(unassign))
         .route("/strongroom/role-definitions", get(roles))
@@ -47,11 +31,6 @@ pub(super) fn router(admin: &Admin) -> Router {
         .route(
             "/strongroom/principals/{id}",
             get(principal).delete(delete_principal),
-        )
-        .route("/strongroom/principals/{id}/secrets", post(add_secret))
-        .route(
-            "/strongroom/principals/{id}/secrets/{secret}",
-            delete(remove_secret),
         )
         .route("/strongroom/groups/{group}/members", get(members))
         .route(
@@ -68,61 +47,11 @@ pub(super) fn router(admin: &Admin) -> Router {
             "/strongroom/accounts/{account}/identities",
             put(add_identity).delete(remove_identity),
         )
-        .route_layer(demand)
-        .with_state(admin.control.clone())
+        .with_state(admin.control.clone());
+    guard(admin, routes)
 }
 
-/// What a request that does not fit its route is told, in the one shape of errors.
-async fn in_shape(response: Response) -> Response {
-    let plain = |kind: &header::HeaderValue| kind.as_bytes().starts_with(b"text/plain");
-    let kind = response.headers().get(header::CONTENT_TYPE);
-    let status = ErrorStatus::new(response.status()).filter(|_| kind.is_some_and(plain));
-    let Some(status) = status else { return response };
-    let text = to_bytes(response.into_body(), limits::ADMIN_BODY)
-        .await
-        .unwrap_or_default();
-    let reason = String::from_utf8_lossy(&text).into_owned();
-    Problem::new(status, "InvalidRequestContent", reason).into_response()
-}
-
-/// The control plane's refusal, in Azure's words.
-struct Refused(ControlError);
-
-impl From<ControlError> for Refused {
-    fn from(error: ControlError) -> Self {
-        Self(error)
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let problem = self.0.problem();
-        if problem.status().code().is_server_error() {
-            tracing::error!(error = %self.0, "an administrator's request failed");
-        }
-        problem.into_response()
-    }
-}
-
-type Asker = Extension<Actor>;
 type Plane = State<Control>;
-type Answer = Result<Json<Value>, Refused>;
-
-/// Changes wait for a disk, so they are made where waiting holds up nobody.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ControlError> + Send + 'static,
-) -> Result<T, Refused> {
-    let broken = |_| {
-        Refused(ControlError::InvalidRequest {
-            reason: "the request was interrupted; ask again".to_owned(),
-        })
-    };
-    Ok(tokio::task::spawn_blocking(work).await.map_err(broken)??)
-}
-
-fn list(items: impl Iterator<Item = Value>) -> Json<Value> {
-    Json(json!({"value": items.collect::<Vec<_>>()}))
-}
 
 fn scope(text: &str) -> Result<ResourceId, ControlError> {
     text.parse().map_err(|_| ControlError::InvalidScope {
@@ -328,35 +257,6 @@ async fn delete_principal(State(control): Plane, Extension(actor): Asker, Path(i
     Ok(Json(control.principal_shape(&gone)))
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SecretBody {
-    display_name: Option<String>,
-    /// Unix seconds.
-    expires: Option<u64>,
-}
-
-async fn add_secret(
-    Extension(actor): Asker,
-    Path(id): Path<Uuid>,
-    Json(body): Json<SecretBody>,
-) -> Result<Response, Refused> {
-    let new = NewSecret {
-        display_name: body.display_name,
-        expires: body.expires,
-    };
-    let (key, secret) = blocking(move || actor.add_secret(id, new)).await?;
-    Ok(secret_answer(&[
-        ("keyId", &key.to_string()),
-        ("secretText", &secret),
-    ]))
-}
-
-async fn remove_secret(Extension(actor): Asker, Path((id, secret)): Path<(Uuid, Uuid)>) -> Answer {
-    let removed = blocking(move || actor.remove_secret(id, secret)).await?;
-    Ok(Json(json!({"removed": removed})))
-}
-
 async fn members(State(control): Plane, Extension(actor): Asker, Path(group): Path<Uuid>) -> Answer {
     let members = actor.members(group)?;
     Ok(list(members.iter().map(|member| control.principal_shape(member))))
@@ -396,7 +296,7 @@ async fn update_account(
 }
 
 async fn list_keys(Extension(actor): Asker, Path(account): Path<String>) -> Result<Response, Refused> {
-    Ok(keys(&actor.list_account_keys(&account)?))
+    keys(&actor.list_account_keys(&account)?)
 }
 
 #[derive(Deserialize)]
@@ -423,42 +323,11 @@ async fn regenerate_key(
         KeyName::Two => KeySlot::Two,
     };
     let made = blocking(move || actor.regenerate_account_key(&account, slot)).await?;
-    Ok(keys(&made))
+    keys(&made)
 }
 
-fn keys([one, two]: &[Zeroizing<String>; 2]) -> Response {
-    secret_answer(&[("key1", one), ("key2", two)])
-}
-
-/// A JSON object of texts that need no escaping, in memory that is wiped.
-fn secret_answer(fields: &[(&str, &str)]) -> Response {
-    let room = fields
-        .iter()
-        .map(|(name, value)| name.len() + value.len() + 8)
-        .sum::<usize>();
-    let mut text = Zeroizing::new(String::with_capacity(room + 2));
-    for (name, value) in fields {
-        let before = if text.is_empty() { '{' } else { ',' };
-        text.push(before);
-        for part in ["\"", name, "\":\"", value, "\""] {
-            text.push_str(part);
-        }
-    }
-    text.push('}');
-    let body = bytes::Bytes::from_owner(Text(text));
-    let headers = [
-        (header::CONTENT_TYPE, "application/json"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    (headers, body).into_response()
-}
-
-struct Text(Zeroizing<String>);
-
-impl AsRef<[u8]> for Text {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
+fn keys([one, two]: &[Zeroizing<String>; 2]) -> Result<Response, Refused> {
+    shown_once(&[("key1", one), ("key2", two)])
 }
 
 #[derive(Deserialize)]

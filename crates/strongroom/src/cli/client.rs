@@ -1,6 +1,7 @@
 //! A command's connection to the running instance: the administrator's token, the vault's own protocol for
 //! keys, and the administrator's routes for the rest.
 
+use reqwest::header::LOCATION;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -14,6 +15,7 @@ use crate::{limits, local};
 const VAULT_AUDIENCE: &str = "https://vault.azure.net";
 const ADMIN_AUDIENCE: &str = "https://management.core.windows.net/";
 const VAULT_API_VERSION: &str = "2025-07-01";
+const MANAGEMENT_API_VERSION: &str = "2026-02-01";
 
 /// The instance on one data folder.
 pub(super) struct Instance {
@@ -73,11 +75,7 @@ impl Instance {
         let url = format!("{url}?api-version={VAULT_API_VERSION}");
         self.runtime.block_on(async {
             let token = self.token(VAULT_AUDIENCE).await?;
-            let mut request = self.client.request(method, url).bearer_auth(token.as_str());
-            if let Some(body) = body {
-                request = request.json(body);
-            }
-            read_json(self.send(request).await?).await
+            read_json(self.bearing(method, &url, body, &token).await?).await
         })
     }
 
@@ -99,6 +97,37 @@ impl Instance {
             .extend_pairs(query)
             .finish();
         self.admin(method, &format!("{path}?{query}"), body)
+    }
+
+    /// A request to Resource Manager; `path` is below the subscription. What goes on after its answer is waited for. Null, where
+    /// there is nothing to say.
+    pub(super) fn manage(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, CliError> {
+        let subscription = self.variable("AZURE_SUBSCRIPTION_ID")?;
+        let url = format!(
+            "https://localhost:{}/subscriptions/{subscription}{path}?api-version={MANAGEMENT_API_VERSION}",
+            self.https_port
+        );
+        let work = async {
+            let token = self.token(ADMIN_AUDIENCE).await?;
+            let mut response = self.bearing(method, &url, body, &token).await?;
+            while response.status() == StatusCode::ACCEPTED {
+                let next = response
+                    .headers()
+                    .get(LOCATION)
+                    .and_then(|next| next.to_str().ok());
+                let next = next.ok_or(Failure::Protocol("it goes on nowhere"))?.to_owned();
+                tokio::time::sleep(limits::COMMAND_POLL).await;
+                response = self.bearing(Method::GET, &next, None, &token).await?;
+            }
+            match read(response).await?.as_slice() {
+                [] => Ok(Value::Null),
+                text => as_json(text),
+            }
+        };
+        let outcome = self
+            .runtime
+            .block_on(async { tokio::time::timeout(limits::COMMAND_ANSWER, work).await });
+        outcome.unwrap_or(Err(Failure::Protocol("the operation has not ended yet").into()))
     }
 
     /// The resource group of this instance: where roles are looked at and assigned unless something else is named.
@@ -135,7 +164,17 @@ impl Instance {
     ) -> Result<Response, CliError> {
         let token = self.token(ADMIN_AUDIENCE).await?;
         let url = format!("https://localhost:{}/strongroom/{path}", self.https_port);
-        let mut request = self.client.request(method, url).bearer_auth(token.as_str());
+        self.bearing(method, &url, body, &token).await
+    }
+
+    async fn bearing(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<&Value>,
+        token: &str,
+    ) -> Result<Response, CliError> {
+        let mut request = self.client.request(method, url).bearer_auth(token);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -186,7 +225,15 @@ impl Instance {
 }
 
 /// Reads an answer of bounded length as JSON.
-async fn read_json(mut response: Response) -> Result<Value, CliError> {
+async fn read_json(response: Response) -> Result<Value, CliError> {
+    as_json(&read(response).await?)
+}
+
+fn as_json(text: &[u8]) -> Result<Value, CliError> {
+    serde_json::from_slice(text).map_err(|_| Failure::Protocol("it is not JSON").into())
+}
+
+async fn read(mut response: Response) -> Result<Zeroizing<Vec<u8>>, CliError> {
     let mut text = Zeroizing::new(Vec::new());
     loop {
         match response.chunk().await {
@@ -194,11 +241,10 @@ async fn read_json(mut response: Response) -> Result<Value, CliError> {
                 text.extend_from_slice(&bytes);
             }
             Ok(Some(_)) => return Err(Failure::Protocol("it is too long").into()),
-            Ok(None) => break,
+            Ok(None) => return Ok(text),
             Err(error) => return Err(Failure::Connection(root_cause(&error)).into()),
         }
     }
-    serde_json::from_slice(&text).map_err(|_| Failure::Protocol("it is not JSON").into())
 }
 
 /// Azure's, OpenAI's and the token issuer's error bodies, all to one error.

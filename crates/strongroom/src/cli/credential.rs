@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
+use strongroom_seal::Clock as _;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::client::Instance;
+use super::principal::object_id;
 use super::table::{self, Table};
 use super::{CliError, Failure, InstanceArgs, Output};
+use crate::clock::SystemClock;
 use crate::folder::FolderError;
 
 const DAY_SECONDS: u64 = 24 * 3600;
@@ -56,9 +59,9 @@ enum AddAction {
 struct OfArgs {
     #[command(flatten)]
     instance: InstanceArgs,
-    /// The principal's object id.
+    /// The principal: object id, client id, name to sign in with or display name.
     #[arg(long)]
-    id: Uuid,
+    id: String,
 }
 
 #[derive(Args, Debug)]
@@ -168,13 +171,14 @@ fn credential(action: &CredentialAction) -> Result<(), CliError> {
             let pem = read(&args.file)?;
             let body =
                 json!({"kind": "certificate", "displayName": args.named.display_name, "pem": pem.as_str()});
-            add(&args.named.of, &body, &["id", "thumbprint"])
+            add_and_show(&args.named.of, &body, &["id", "thumbprint"])
         }
         CredentialAction::Add(AddAction::Federated(args)) => add_federated(args),
         CredentialAction::List(args) => list(args),
         CredentialAction::Delete(args) => {
             let instance = Instance::find(args.of.instance.folder.folder()?)?;
-            let path = format!("principals/{}/credentials/{}", args.of.id, args.credential);
+            let id = object_id(&instance, &args.of.id)?;
+            let path = format!("principals/{id}/credentials/{}", args.credential);
             let answer = instance.admin(Method::DELETE, &path, None)?;
             if args.of.instance.output == Output::Json {
                 return table::json(&answer);
@@ -190,12 +194,12 @@ fn credential(action: &CredentialAction) -> Result<(), CliError> {
 }
 
 fn add_secret(args: &SecretArgs) -> Result<(), CliError> {
-    let now = jiff::Timestamp::now().as_second().unsigned_abs();
+    let now = SystemClock.now().wall.as_secs();
     let expires = args
         .days
         .map(|days| now.saturating_add(DAY_SECONDS.saturating_mul(days.into())));
     let body = json!({"kind": "secret", "displayName": args.named.display_name, "expires": expires});
-    add(&args.named.of, &body, &["id", "secret"])
+    add_and_show(&args.named.of, &body, &["id", "secret"])
 }
 
 fn add_federated(args: &FederatedArgs) -> Result<(), CliError> {
@@ -212,14 +216,18 @@ fn add_federated(args: &FederatedArgs) -> Result<(), CliError> {
         "jwks": keys.transpose()?,
         "jwksUrl": args.jwks_url,
     });
-    add(&args.named.of, &body, &["id", "audience"])
+    add_and_show(&args.named.of, &body, &["id", "audience"])
+}
+
+/// Adds a credential to the principal with this object id.
+pub(super) fn add(instance: &Instance, id: &str, body: &Value) -> Result<Value, CliError> {
+    instance.admin(Method::POST, &format!("principals/{id}/credentials"), Some(body))
 }
 
 /// Adds a credential and shows what the answer says of it.
-fn add(of: &OfArgs, body: &Value, shown: &[&'static str]) -> Result<(), CliError> {
+fn add_and_show(of: &OfArgs, body: &Value, shown: &[&'static str]) -> Result<(), CliError> {
     let instance = Instance::find(of.instance.folder.folder()?)?;
-    let path = format!("principals/{}/credentials", of.id);
-    let answer = instance.admin(Method::POST, &path, Some(body))?;
+    let answer = add(&instance, &object_id(&instance, &of.id)?, body)?;
     if of.instance.output == Output::Json {
         return table::json(&answer);
     }
@@ -231,7 +239,7 @@ fn add(of: &OfArgs, body: &Value, shown: &[&'static str]) -> Result<(), CliError
 
 fn list(args: &OfArgs) -> Result<(), CliError> {
     let instance = Instance::find(args.instance.folder.folder()?)?;
-    let path = format!("principals/{}/credentials", args.id);
+    let path = format!("principals/{}/credentials", object_id(&instance, &args.id)?);
     let answer = instance.admin(Method::GET, &path, None)?;
     let known = answer.get("value").and_then(Value::as_array);
     let known = known.ok_or(Failure::Protocol("a list of credentials without `value`"))?;

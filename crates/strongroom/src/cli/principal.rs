@@ -1,19 +1,13 @@
 //! `strongroom principal` and `strongroom group`: who there is, and who is in which group.
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
-use strongroom_seal::Clock as _;
 
 use super::client::Instance;
 use super::credential;
 use super::table::{self, Table, items, text};
 use super::{CliError, Failure, InstanceArgs, Output};
-use crate::clock::SystemClock;
-
-const DAY: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Args, Debug)]
 pub(super) struct PrincipalArgs {
@@ -29,8 +23,6 @@ enum PrincipalAction {
     Create(CreateArgs),
     /// Remove one, from its groups too. Its role assignments stay visible and grant nothing.
     Delete(NamedArgs),
-    /// The secrets of an application.
-    Secret(SecretArgs),
     /// How principals prove who they are.
     #[command(flatten)]
     Proof(credential::ProofAction),
@@ -137,43 +129,6 @@ struct NamedArgs {
 }
 
 #[derive(Args, Debug)]
-struct SecretArgs {
-    #[command(subcommand)]
-    action: SecretAction,
-}
-
-#[derive(Debug, Subcommand)]
-enum SecretAction {
-    /// Ids, hints and times; never a secret.
-    List(NamedArgs),
-    /// Make a further one and show it, this once.
-    Add(AddSecretArgs),
-    /// Take one away: it no longer counts.
-    Remove(RemoveSecretArgs),
-}
-
-#[derive(Args, Debug)]
-struct AddSecretArgs {
-    #[command(flatten)]
-    named: NamedArgs,
-    /// A name for it, for people.
-    #[arg(long)]
-    display_name: Option<String>,
-    /// In how many days it ends; never, if left out.
-    #[arg(long)]
-    days: Option<u32>,
-}
-
-#[derive(Args, Debug)]
-struct RemoveSecretArgs {
-    #[command(flatten)]
-    named: NamedArgs,
-    /// The secret's id.
-    #[arg(long)]
-    key_id: uuid::Uuid,
-}
-
-#[derive(Args, Debug)]
 pub(super) struct GroupArgs {
     #[command(subcommand)]
     action: GroupAction,
@@ -236,7 +191,6 @@ pub(super) fn run(args: &PrincipalArgs) -> Result<(), CliError> {
             let gone = instance.admin(Method::DELETE, &format!("principals/{id}"), None)?;
             print(&[gone], args.instance.output)
         }
-        PrincipalAction::Secret(args) => secret(&args.action),
         PrincipalAction::Proof(action) => credential::run(action),
     }
 }
@@ -278,53 +232,10 @@ fn create(kind: &CreateKind) -> Result<(), CliError> {
     let made = instance.admin(Method::POST, "principals", Some(&body))?;
     match kind {
         CreateKind::App(app) if app.with_secret => {
-            let secret = add_secret(&instance, &text(&made, "id"), &json!({}))?;
+            let secret = credential::add(&instance, &text(&made, "id"), &json!({"kind": "secret"}))?;
             show_secret(&made, &secret, args.output)
         }
         _ => print(&[made], args.output),
-    }
-}
-
-fn secret(action: &SecretAction) -> Result<(), CliError> {
-    match action {
-        SecretAction::List(args) => {
-            let instance = Instance::find(args.instance.folder.folder()?)?;
-            let known = find(&instance, &args.id)?;
-            let secrets = known.get("passwordCredentials").and_then(Value::as_array);
-            let secrets = secrets.map(Vec::as_slice).unwrap_or_default();
-            if args.instance.output == Output::Json {
-                return table::json(&secrets);
-            }
-            let mut table = Table::new(&["Key id", "Name", "Hint", "From", "To"]);
-            for secret in secrets {
-                let columns = ["keyId", "displayName", "hint", "startDateTime", "endDateTime"];
-                table.row(columns.map(|name| text(secret, name)));
-            }
-            table.print()
-        }
-        SecretAction::Add(args) => {
-            let instance = Instance::find(args.named.instance.folder.folder()?)?;
-            let known = find(&instance, &args.named.id)?;
-            let expires = args.days.map(|days| {
-                let now = SystemClock.now().wall.as_secs();
-                now.saturating_add(DAY.as_secs().saturating_mul(days.into()))
-            });
-            let body = json!({"displayName": args.display_name, "expires": expires});
-            let secret = add_secret(&instance, &text(&known, "id"), &body)?;
-            show_secret(&known, &secret, args.named.instance.output)
-        }
-        SecretAction::Remove(args) => {
-            let instance = Instance::find(args.named.instance.folder.folder()?)?;
-            let id = object_id(&instance, &args.named.id)?;
-            let path = format!("principals/{id}/secrets/{}", args.key_id);
-            let removed = instance.admin(Method::DELETE, &path, None)?;
-            outcome(
-                &removed,
-                args.named.instance.output,
-                "removed",
-                "there was no such secret",
-            )
-        }
     }
 }
 
@@ -362,25 +273,21 @@ fn find(instance: &Instance, who: &str) -> Result<Value, CliError> {
     )
 }
 
-fn add_secret(instance: &Instance, id: &str, body: &Value) -> Result<Value, CliError> {
-    instance.admin(Method::POST, &format!("principals/{id}/secrets"), Some(body))
-}
-
 fn show_secret(of: &Value, secret: &Value, output: Output) -> Result<(), CliError> {
     if output == Output::Json {
         return table::json(&json!({
             "id": of.get("id"),
             "appId": of.get("appId"),
             "displayName": of.get("displayName"),
-            "keyId": secret.get("keyId"),
-            "password": secret.get("secretText"),
+            "keyId": secret.get("id"),
+            "password": secret.get("secret"),
         }));
     }
     let mut table = Table::new(&["Application", "Client id", "Object id", "Key id", "Secret"]);
     let of = ["displayName", "appId", "id"].map(|name| text(of, name));
     table.row(
         of.into_iter()
-            .chain(["keyId", "secretText"].map(|name| text(secret, name))),
+            .chain(["id", "secret"].map(|name| text(secret, name))),
     );
     table.print()
 }

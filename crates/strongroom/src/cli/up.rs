@@ -70,6 +70,7 @@ fn settings(args: &UpArgs) -> Result<Settings, CliError> {
     settings.revocation_bound = args.revocation_bound;
     settings.outage_grace = args.outage_grace;
     settings.erase_within = args.erase_within;
+    settings.throttling = args.throttling;
     settings.entra = args.entra_tenant.map(|tenant| EntraTenant {
         tenant,
         issuers: args.entra_issuer.clone(),

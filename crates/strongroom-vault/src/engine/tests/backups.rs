@@ -10,7 +10,7 @@ async fn second_vault(bench: &Bench, resource_id: &str) -> &'static str {
         resource_id: resource_id.to_owned(),
         ..vault_settings()
     };
-    bench.engine.create_vault(settings).await.unwrap();
+    bench.engine.create_vault(settings).unwrap();
     "other"
 }
 

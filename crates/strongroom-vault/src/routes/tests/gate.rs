@@ -7,13 +7,13 @@ use crate::{AccessPolicy, KeyPermission, PermissionModel, Throttling, VaultFault
 const LOOPBACK: &str = "127.0.0.1/32";
 
 impl House {
-    async fn set(&self, change: impl FnOnce(&mut VaultSettings) + Send + 'static) {
-        let changed = self.engine.update_vault(VAULT, move |before| {
+    fn set(&self, change: impl FnOnce(&mut VaultSettings)) {
+        let changed = self.engine.update_vault(VAULT, |before| {
             let mut after = before.clone();
             change(&mut after);
             Ok::<_, VaultFault>(after)
         });
-        changed.await.unwrap();
+        changed.unwrap();
     }
 
     async fn get_as(&self, app: &str) -> Reply {
@@ -24,7 +24,7 @@ impl House {
             .await
     }
 
-    async fn grant(&self, object_id: &str, keys: &[KeyPermission]) {
+    fn grant(&self, object_id: &str, keys: &[KeyPermission]) {
         let policy = AccessPolicy {
             tenant: TENANT.to_owned(),
             object_id: object_id.to_owned(),
@@ -37,8 +37,7 @@ impl House {
         self.set(|vault| {
             vault.permissions = PermissionModel::AccessPolicies;
             vault.policies = vec![policy];
-        })
-        .await;
+        });
     }
 }
 
@@ -56,14 +55,12 @@ async fn the_firewall_shuts_out_addresses_and_lets_trusted_services_through() {
         (false, LOOPBACK, false, SERVICE, Some("ForbiddenByConnection")),
     ] {
         let range = rule.parse().unwrap();
-        house
-            .set(move |vault| {
-                vault.network.public_access = public_access;
-                vault.network.default_allow = false;
-                vault.network.trusted_services = bypass;
-                vault.network.ranges = vec![range];
-            })
-            .await;
+        house.set(move |vault| {
+            vault.network.public_access = public_access;
+            vault.network.default_allow = false;
+            vault.network.trusted_services = bypass;
+            vault.network.ranges = vec![range];
+        });
         let reply = house.get_as(app).await;
         let expected = match inner {
             Some(inner) => (403, "Forbidden", Some(inner)),
@@ -76,7 +73,7 @@ async fn the_firewall_shuts_out_addresses_and_lets_trusted_services_through() {
 #[tokio::test]
 async fn a_firewall_names_the_address_and_hears_nobody_without_a_token() {
     let house = House::new().await;
-    house.set(|vault| vault.network.default_allow = false).await;
+    house.set(|vault| vault.network.default_allow = false);
     let reply = house.get_as("app").await;
     let message = reply.text("/error/message");
     assert!(
@@ -133,7 +130,7 @@ const OPERATIONS: [(Method, &str, KeyPermission); 24] = [
 async fn each_permission_of_a_policy_opens_its_own_operations_and_no_other() {
     let house = House::new().await;
     for granted in KeyPermission::EACH {
-        house.grant("object", &[granted]).await;
+        house.grant("object", &[granted]);
         for (method, path, needed) in OPERATIONS {
             let reply = house.ask(method.clone(), path, Value::Null).await;
             if granted == needed || granted == KeyPermission::All {
@@ -166,22 +163,20 @@ async fn switching_the_permission_model_ends_the_other_ones_grants_at_once() {
     let house = House::new().await;
     house.create("cmk").await;
     let read = || house.ask(Method::GET, "/keys/cmk", Value::Null);
-    house.grant("object", &[]).await;
+    house.grant("object", &[]);
     assert_eq!(read().await.codes(), (403, "Forbidden", Some("AccessDenied")));
-    house.grant(GROUP, &[KeyPermission::Get]).await;
+    house.grant(GROUP, &[KeyPermission::Get]);
     assert_eq!(read().await.status, 200);
     house.roles.0.lock().unwrap().push(KeyAction::Read);
     assert_eq!(read().await.status, 200);
-    house.set(|vault| vault.permissions = PermissionModel::Rbac).await;
+    house.set(|vault| vault.permissions = PermissionModel::Rbac);
     assert_eq!(read().await.codes(), (403, "Forbidden", Some("ForbiddenByRbac")));
 }
 
 #[tokio::test]
 async fn a_throttled_vault_says_when_to_come_back_and_lets_others_alone() {
     let house = House::new().await;
-    house
-        .set(|vault| vault.throttling = Some(Throttling::Limit2000))
-        .await;
+    house.set(|vault| vault.throttling = Some(Throttling::Limit2000));
     let create = || house.ask(Method::POST, "/keys/none/create", Value::Null);
     for _ in 0..10 {
         assert_eq!(create().await.status, 400);
@@ -205,9 +200,7 @@ async fn operations_count_by_the_size_of_their_key_and_only_where_they_are_permi
     let house = House::new().await;
     let body = json!({"kty": "RSA", "key_size": 3072});
     house.ask(Method::POST, "/keys/cmk/create", body).await;
-    house
-        .set(|vault| vault.throttling = Some(Throttling::Limit2000))
-        .await;
+    house.set(|vault| vault.throttling = Some(Throttling::Limit2000));
     let read = || house.ask(Method::GET, "/keys/cmk", Value::Null);
     house.roles.0.lock().unwrap().push(KeyAction::Read);
     for _ in 0..10 {
@@ -224,9 +217,9 @@ async fn operations_count_by_the_size_of_their_key_and_only_where_they_are_permi
 async fn a_deleted_vault_answers_as_one_that_is_not_there() {
     let house = House::new().await;
     house.create("cmk").await;
-    house.engine.delete_vault(VAULT).await.unwrap();
+    house.engine.delete_vault(VAULT).unwrap();
     let read = || house.ask(Method::GET, "/keys/cmk", Value::Null);
     assert_eq!(read().await.codes(), (404, "VaultNotFound", None));
-    house.engine.recover_vault(VAULT).await.unwrap();
+    house.engine.recover_vault(VAULT).unwrap();
     assert_eq!(read().await.status, 200);
 }

@@ -307,7 +307,7 @@ async fn a_backup_is_restored_once_its_name_is_free() {
         name: "kv2".to_owned(),
         ..crate::testing::vault_settings()
     };
-    house.engine.create_vault(settings).await.unwrap();
+    house.engine.create_vault(settings).unwrap();
     let made = house.create("cmk").await;
     let backup = house.post("/keys/cmk/backup", Value::Null).await;
     assert_eq!(backup.body.as_object().unwrap().len(), 1);

@@ -1,0 +1,453 @@
+//! Key Vault's management, as `az` and the management SDKs use it.
+
+use http::Method;
+use serde_json::{Value, json};
+use strongroom_control::BuiltInRole;
+
+use crate::rig::{Rig, Told};
+
+const VAULTS: &str = "{sub}/resourceGroups/rg/providers/Microsoft.KeyVault/vaults";
+const VAULT: &str = "{sub}/resourceGroups/rg/providers/Microsoft.KeyVault/vaults/kv1";
+const DELETED: &str = "{sub}/providers/Microsoft.KeyVault/locations/eastus/deletedVaults/kv1";
+
+fn asked(rig: &Rig, properties: Value) -> Value {
+    let mut whole = json!({
+        "tenantId": rig.control.tenant(), "sku": {"family": "A", "name": "standard"}, "accessPolicies": [],
+        "enableRbacAuthorization": true, "enableSoftDelete": true,
+    });
+    let properties = properties.as_object().unwrap().clone();
+    whole.as_object_mut().unwrap().extend(properties);
+    json!({"location": "East US", "tags": {"env": "test"}, "properties": whole})
+}
+
+async fn make(rig: &Rig) -> Told {
+    rig.group("rg").await;
+    let made = rig.put(VAULT, asked(rig, json!({}))).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    made
+}
+
+async fn delete(rig: &Rig) {
+    let gone = rig.ask(Method::DELETE, VAULT, Value::Null).await;
+    assert_eq!(gone.status, 200, "{}", gone.body);
+}
+
+#[tokio::test]
+async fn a_vault_is_made_shown_listed_changed_and_is_there_after_a_restart() {
+    let rig = Rig::new().await;
+    let made = make(&rig).await;
+    let properties = &made.body["properties"];
+    for (name, value) in [
+        ("vaultUri", json!("https://kv1.vault.localhost:8443/")),
+        ("provisioningState", json!("Succeeded")),
+        ("enableSoftDelete", json!(true)),
+        ("softDeleteRetentionInDays", json!(90)),
+        ("enableRbacAuthorization", json!(true)),
+        ("enablePurgeProtection", Value::Null),
+        ("publicNetworkAccess", json!("Enabled")),
+        ("sku", json!({"family": "A", "name": "standard"})),
+        ("tenantId", json!(rig.control.tenant())),
+    ] {
+        assert_eq!(properties[name], value, "{name}");
+    }
+    assert_eq!(
+        (&made.body["location"], &made.body["tags"]["env"]),
+        (&json!("eastus"), &json!("test"))
+    );
+    assert!(made.body["systemData"]["createdBy"].is_string());
+    // As `az keyvault update` does: what was shown is sent back, changed.
+    let mut sent = made.body.clone();
+    sent["properties"]["enabledForDeployment"] = json!(true);
+    sent["properties"]["enablePurgeProtection"] = json!(true);
+    let put = rig.put(&VAULT.replace("kv1", "KV1"), sent).await;
+    assert_eq!(
+        (put.status.as_u16(), &put.body["name"]),
+        (200, &json!("kv1")),
+        "{}",
+        put.body
+    );
+    assert_eq!(put.body["properties"]["enabledForDeployment"], true);
+    let patched = rig.ask(Method::PATCH, VAULT, json!({"tags": {"a": "b"}})).await;
+    assert_eq!(patched.body["tags"], json!({"a": "b"}));
+
+    let shown = rig.get(VAULT).await;
+    assert_eq!((shown.status.as_u16(), &shown.body), (200, &patched.body));
+    assert_ne!(shown.header("etag"), made.header("etag"));
+    for path in [VAULTS, "{sub}/providers/Microsoft.KeyVault/vaults"] {
+        let listed = rig.get(path).await;
+        assert_eq!(listed.body["value"], json!([shown.body]), "{path}");
+    }
+    let every = "{sub}/resources?$filter=resourceType eq 'Microsoft.KeyVault/vaults'";
+    assert_eq!(rig.get(every).await.each("name"), ["kv1"]);
+    let hidden = rig.ask_as(
+        &rig.nobody,
+        Method::GET,
+        "{sub}/providers/Microsoft.KeyVault/vaults",
+        Value::Null,
+        &[],
+    );
+    assert!(hidden.await.each("name").is_empty());
+    let rig = rig.again().await;
+    assert_eq!(rig.get(VAULT).await.body, shown.body);
+}
+
+/// Asks, and fails unless the answer is this one.
+async fn expect(rig: &Rig, (method, path, body): (Method, &str, Value), status: u16, code: &str) {
+    let told = rig.ask(method.clone(), path, body).await;
+    let heard = (told.status.as_u16(), told.code());
+    assert_eq!(heard, (status, code), "{method} {path}: {}", told.body);
+}
+
+#[tokio::test]
+async fn a_put_that_makes_no_vault_is_refused_in_azures_words() {
+    let rig = Rig::new().await;
+    let whole = asked(&rig, json!({}));
+    let put = |path: &'static str, body: &Value| (Method::PUT, path, body.clone());
+    expect(&rig, put(VAULT, &whole), 404, "ResourceGroupNotFound").await;
+    make(&rig).await;
+    rig.group("other").await;
+    let elsewhere = "{sub}/resourceGroups/other/providers/Microsoft.KeyVault/vaults/kv1";
+    let misnamed = "{sub}/resourceGroups/rg/providers/Microsoft.KeyVault/vaults/1kv";
+    let moved = json!({"location": "westus", "properties": whole["properties"]});
+    let (empty, bare) = (json!({}), json!({"location": "eastus"}));
+    let odd = json!({"location": "eastus", "properties": 5});
+    expect(&rig, put(elsewhere, &whole), 409, "VaultAlreadyExists").await;
+    expect(&rig, put(VAULT, &empty), 400, "LocationRequired").await;
+    expect(&rig, put(VAULT, &bare), 400, "BadRequest").await;
+    expect(&rig, put(VAULT, &moved), 409, "InvalidResourceLocation").await;
+    expect(&rig, put(VAULT, &odd), 400, "InvalidRequestContent").await;
+    expect(&rig, put(misnamed, &whole), 400, "VaultNameNotValid").await;
+    let stale = [("if-none-match", "*")];
+    let stale = rig.ask_as(&rig.owner, Method::PUT, VAULT, whole, &stale).await;
+    assert_eq!(stale.status, 412);
+}
+
+#[tokio::test]
+async fn what_is_not_there_or_not_allowed_is_refused_and_recorded() {
+    let rig = Rig::new().await;
+    make(&rig).await;
+    let elsewhere = &VAULT.replace("/rg/", "/other/");
+    let (none, days) = (
+        Value::Null,
+        json!({"properties": {"softDeleteRetentionInDays": 7}}),
+    );
+    let purge = &format!("{DELETED}/purge");
+    let (policies, secret) = (
+        &format!("{VAULT}/accessPolicies/set"),
+        &format!("{VAULT}/secrets/s"),
+    );
+    expect(
+        &rig,
+        (Method::GET, elsewhere, none.clone()),
+        404,
+        "ResourceGroupNotFound",
+    )
+    .await;
+    expect(&rig, (Method::DELETE, elsewhere, none.clone()), 204, "").await;
+    expect(&rig, (Method::PATCH, VAULT, days), 400, "BadRequest").await;
+    expect(&rig, (Method::POST, purge, none.clone()), 404, "ResourceNotFound").await;
+    expect(&rig, (Method::GET, DELETED, none), 404, "ResourceNotFound").await;
+    expect(&rig, (Method::PUT, policies, json!({})), 400, "InvalidRequestUri").await;
+    expect(&rig, (Method::PUT, secret, json!({})), 404, "InvalidResourceType").await;
+    let denied = rig.ask_as(&rig.nobody, Method::DELETE, VAULT, Value::Null, &[]);
+    assert_eq!(denied.await.code(), "AuthorizationFailed");
+    let log = "{sub}/providers/Microsoft.Insights/eventtypes/management/values?$filter=resourceProvider eq 'Microsoft.KeyVault' and status eq 'Failed'";
+    let failed = rig.get(log).await;
+    let rows = failed.body["value"].as_array().unwrap();
+    let mut operations = rows.iter().map(|row| &row["operationName"]["value"]);
+    assert!(
+        operations.any(|operation| operation == "Microsoft.KeyVault/vaults/delete"),
+        "{rows:?}"
+    );
+}
+
+#[tokio::test]
+async fn access_policies_change_by_their_own_route() {
+    let rig = Rig::new().await;
+    rig.group("rg").await;
+    rig.put(VAULT, asked(&rig, json!({"enableRbacAuthorization": false})))
+        .await;
+    let who = uuid::Uuid::new_v4();
+    let policy = |keys: Value| {
+        let policy =
+            json!({"tenantId": rig.control.tenant(), "objectId": who, "permissions": {"keys": keys}});
+        json!({"properties": {"accessPolicies": [policy]}})
+    };
+    let added = rig
+        .put(
+            &format!("{VAULT}/accessPolicies/add"),
+            policy(json!(["get", "wrapKey"])),
+        )
+        .await;
+    assert_eq!(added.status, 200, "{}", added.body);
+    let shown = &rig.get(VAULT).await.body["properties"]["accessPolicies"];
+    assert_eq!(*shown, added.body["properties"]["accessPolicies"]);
+    assert_eq!(
+        shown[0]["permissions"],
+        json!({"keys": ["get", "wrapKey"], "secrets": [], "certificates": [], "storage": []})
+    );
+    rig.put(
+        &format!("{VAULT}/accessPolicies/remove"),
+        policy(json!(["get", "wrapKey"])),
+    )
+    .await;
+    assert_eq!(
+        rig.get(VAULT).await.body["properties"]["accessPolicies"],
+        json!([])
+    );
+}
+
+#[tokio::test]
+async fn a_deleted_vault_is_seen_recovered_and_purged() {
+    let rig = Rig::new().await;
+    let made = make(&rig).await;
+    let identity = rig.control.account("acct").unwrap().identity;
+    let user = BuiltInRole::by_name("Key Vault Crypto User").unwrap();
+    let scope = made.body["id"].as_str().unwrap().parse().unwrap();
+    rig.control.ensure_assignment(identity, user, &scope).unwrap();
+    delete(&rig).await;
+    assert_eq!(rig.get(VAULT).await.code(), "ResourceNotFound");
+    let deleted = rig.get(DELETED).await;
+    assert_eq!(deleted.body["properties"]["vaultId"], made.body["id"]);
+    assert!(deleted.body["properties"]["scheduledPurgeDate"].is_string());
+    let all = rig.get("{sub}/providers/Microsoft.KeyVault/deletedVaults").await;
+    assert_eq!(all.body["value"], json!([deleted.body]));
+    assert_eq!(
+        rig.put(VAULT, asked(&rig, json!({}))).await.code(),
+        "ConflictError"
+    );
+    let name = json!({"name": "kv1", "type": "Microsoft.KeyVault/vaults"});
+    let check = "{sub}/providers/Microsoft.KeyVault/checkNameAvailability";
+    let taken = rig.ask(Method::POST, check, name.clone()).await;
+    assert_eq!(
+        (&taken.body["nameAvailable"], &taken.body["reason"]),
+        (&json!(false), &json!("AlreadyExists"))
+    );
+
+    let recovered = rig
+        .put(VAULT, asked(&rig, json!({"createMode": "recover"})))
+        .await;
+    assert_eq!(
+        (recovered.status.as_u16(), &recovered.body["id"]),
+        (200, &made.body["id"]),
+        "{}",
+        recovered.body
+    );
+    assert_eq!(rig.control.remove_assignments_below(&scope).unwrap(), 0);
+    delete(&rig).await;
+    let begun = rig
+        .ask(Method::POST, &format!("{DELETED}/purge"), Value::Null)
+        .await;
+    assert_eq!(begun.status, 202, "{}", begun.body);
+    assert_eq!(rig.finish(&begun).await.body["status"], "Succeeded");
+    let result = begun
+        .header("location")
+        .strip_prefix("https://management.localhost:8443")
+        .unwrap()
+        .to_owned();
+    assert_eq!(rig.get(&result).await.status, 200);
+    assert_eq!(rig.get(DELETED).await.status, 404);
+    assert_eq!(
+        rig.ask(Method::POST, check, name).await.body["nameAvailable"],
+        true
+    );
+
+    let again = rig
+        .put(VAULT, asked(&rig, json!({"enablePurgeProtection": true})))
+        .await;
+    assert_eq!(again.status, 201, "{}", again.body);
+    delete(&rig).await;
+    let refused = rig
+        .ask(Method::POST, &format!("{DELETED}/purge"), Value::Null)
+        .await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.code()),
+        (405, "MethodNotAllowed")
+    );
+}
+
+#[tokio::test]
+async fn vaults_go_with_their_group_and_locks_hold_them() {
+    let rig = Rig::new().await;
+    make(&rig).await;
+    let lock = format!("{VAULT}/providers/Microsoft.Authorization/locks/keep");
+    rig.put(&lock, json!({"properties": {"level": "CanNotDelete"}}))
+        .await;
+    assert_eq!(
+        rig.ask(Method::DELETE, VAULT, Value::Null).await.code(),
+        "ScopeLocked"
+    );
+    rig.ask(Method::DELETE, &lock, Value::Null).await;
+    let begun = rig
+        .ask(Method::DELETE, "{sub}/resourceGroups/rg", Value::Null)
+        .await;
+    assert_eq!(rig.finish(&begun).await.body["status"], "Succeeded");
+    assert_eq!(rig.get(DELETED).await.status, 200);
+    assert!(rig.vaults.vaults().is_empty());
+    // It comes back into a group of its group's name only.
+    let recover = asked(&rig, json!({"createMode": "recover"}));
+    assert_eq!(
+        rig.put(VAULT, recover.clone()).await.code(),
+        "ResourceGroupNotFound"
+    );
+    rig.group("rg").await;
+    assert_eq!(rig.put(VAULT, recover).await.status, 200);
+}
+
+#[tokio::test]
+async fn rows_say_what_the_vaults_say_after_a_stop_in_between() {
+    let rig = Rig::new().await;
+    let made = make(&rig).await;
+    let set = |change: fn(&mut strongroom_vault::VaultSettings)| {
+        rig.vaults.update_vault("kv1", |before| {
+            let mut after = before.clone();
+            change(&mut after);
+            Ok::<_, strongroom_vault::VaultFault>(after)
+        })
+    };
+    set(|vault| vault.purge_protection = true).unwrap();
+    let rig = rig.again().await;
+    let shown = rig.get(VAULT).await.body;
+    assert_eq!(shown["properties"]["enablePurgeProtection"], true);
+    assert_eq!(shown["systemData"], made.body["systemData"]);
+    rig.vaults.delete_vault("kv1").unwrap();
+    let rig = rig.again().await;
+    assert_eq!(rig.get(VAULT).await.status, 404);
+    rig.vaults.recover_vault("kv1").unwrap();
+    let rig = rig.again().await;
+    assert_eq!(rig.get(VAULT).await.body["id"], made.body["id"]);
+}
+
+#[tokio::test]
+async fn keys_are_made_once_and_seen_through_resource_manager() {
+    let rig = Rig::new().await;
+    make(&rig).await;
+    let key = format!("{VAULT}/keys/k1");
+    let body = json!({"tags": {"a": "b"}, "properties": {"kty": "EC", "curveName": "P-256", "attributes": {"enabled": true}}});
+    let made = rig.put(&key, body).await;
+    assert_eq!(made.status, 200, "{}", made.body);
+    let properties = &made.body["properties"];
+    assert_eq!(
+        (&properties["kty"], &properties["curveName"]),
+        (&json!("EC"), &json!("P-256"))
+    );
+    assert_eq!(properties["keyUri"], "https://kv1.vault.localhost:8443/keys/k1");
+    let again = rig.put(&key, json!({"properties": {"kty": "RSA"}})).await;
+    assert_eq!(again.body, made.body);
+    let shown = rig.get(&key).await;
+    assert_eq!(shown.body, made.body);
+    let versions = rig.get(&format!("{key}/versions")).await;
+    let version = versions.each("name").remove(0);
+    assert!(
+        properties["keyUriWithVersion"]
+            .as_str()
+            .unwrap()
+            .ends_with(&version)
+    );
+    let one = rig.get(&format!("{key}/versions/{version}")).await;
+    assert_eq!(
+        (one.status.as_u16(), &one.body),
+        (200, &versions.body["value"][0])
+    );
+    for number in 2..28 {
+        let body = json!({"properties": {"kty": "EC"}});
+        assert_eq!(
+            rig.put(&format!("{VAULT}/keys/k{number}"), body).await.status,
+            200
+        );
+    }
+    let (names, pages) = rig.all(&format!("{VAULT}/keys"), "name").await;
+    assert_eq!((names.len(), pages), (27, 2));
+    for (path, body, status, code) in [
+        (
+            "keys/x",
+            json!({"properties": {"kty": "RSA-HSM"}}),
+            400,
+            "BadRequest",
+        ),
+        (
+            "keys/x",
+            json!({"properties": {"kty": "RSA", "keySize": 1024}}),
+            400,
+            "BadRequest",
+        ),
+        (
+            "keys/x",
+            json!({"properties": {"kty": "EC", "rotationPolicy": {}}}),
+            400,
+            "BadRequest",
+        ),
+        ("keys/x", json!({}), 400, "InvalidRequestContent"),
+        ("keys/none", Value::Null, 404, "KeyNotFound"),
+    ] {
+        let method = if body.is_null() { Method::GET } else { Method::PUT };
+        let told = rig.ask(method, &format!("{VAULT}/{path}"), body).await;
+        assert_eq!(
+            (told.status.as_u16(), told.code()),
+            (status, code),
+            "{}",
+            told.body
+        );
+    }
+}
+
+#[tokio::test]
+async fn private_endpoints_ask_are_approved_and_rejected() {
+    let rig = Rig::new().await;
+    let vault = make(&rig).await.body["id"].clone();
+    let endpoint = "{sub}/resourceGroups/rg/providers/Microsoft.Network/privateEndpoints/pe";
+    let asks = json!([{"name": "c", "properties": {"privateLinkServiceId": vault, "groupIds": ["vault"]}}]);
+    let by_hand = json!({"location": "eastus", "properties": {"manualPrivateLinkServiceConnections": asks}});
+    let made = rig.put(endpoint, by_hand.clone()).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let told = |body: &Value, asks: &str| {
+        body["properties"][asks][0]["properties"]["privateLinkServiceConnectionState"]["status"].clone()
+    };
+    assert_eq!(told(&made.body, "manualPrivateLinkServiceConnections"), "Pending");
+    let all = format!("{VAULT}/privateEndpointConnections");
+    let listed = rig.get(&all).await;
+    let one = format!("{all}/{}", listed.each("name").remove(0));
+    let decide = |status: &str| json!({"properties": {"privateLinkServiceConnectionState": {"status": status, "description": "d"}}});
+    let approved = rig.put(&one, decide("Approved")).await;
+    assert_eq!(approved.status, 200, "{}", approved.body);
+    let shown = rig.get(VAULT).await.body;
+    let connection = &shown["properties"]["privateEndpointConnections"][0];
+    assert_eq!(
+        connection["properties"]["privateLinkServiceConnectionState"]["status"],
+        "Approved"
+    );
+    assert_eq!(
+        told(
+            &rig.get(endpoint).await.body,
+            "manualPrivateLinkServiceConnections"
+        ),
+        "Approved"
+    );
+    // Asking again keeps what was decided, also through a change of the vault.
+    rig.put(&one, decide("rejected")).await;
+    rig.put(endpoint, by_hand).await;
+    rig.ask(Method::PATCH, VAULT, json!({"tags": {}})).await;
+    assert_eq!(
+        rig.get(&one).await.body["properties"]["privateLinkServiceConnectionState"]["status"],
+        "Rejected"
+    );
+    assert!(rig.get(VAULT).await.body["properties"]["privateEndpointConnections"][0].is_object());
+    let links = rig.get(&format!("{VAULT}/privateLinkResources")).await;
+    assert_eq!(links.body["value"][0]["properties"]["groupId"], "vault");
+    assert_eq!(rig.put(&one, decide("Perhaps")).await.code(), "BadRequest");
+
+    assert_eq!(rig.ask(Method::DELETE, endpoint, Value::Null).await.status, 200);
+    assert!(rig.get(&all).await.each("name").is_empty());
+    assert_eq!(
+        rig.get(VAULT).await.body["properties"]["privateEndpointConnections"],
+        Value::Null
+    );
+    assert_eq!(
+        rig.put(&one, decide("Approved")).await.code(),
+        "PrivateEndpointConnectionNotFound"
+    );
+    // Whoever may approve need not ask.
+    let by_itself = json!({"location": "eastus", "properties": {"privateLinkServiceConnections": asks}});
+    let made = rig.put(endpoint, by_itself).await;
+    assert_eq!(told(&made.body, "privateLinkServiceConnections"), "Approved");
+}
