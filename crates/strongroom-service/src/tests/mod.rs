@@ -4,6 +4,7 @@ mod auth;
 mod bad_input;
 mod chat;
 mod files;
+mod journal;
 mod responses;
 mod revocation;
 mod rig;

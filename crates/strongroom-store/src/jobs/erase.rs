@@ -75,6 +75,9 @@ async fn erase(inner: &Inner, told: &mut u64) -> Result<bool, StorageFault> {
 /// Puts shreddings on record, unless that was done and only forgetting them failed.
 async fn tell(inner: &Inner, rows: &[ShreddingRow], told: &mut u64) -> Result<(), StorageFault> {
     let at_ms = inner.now_ms();
+    let Some(newest) = rows.last().filter(|newest| newest.number > *told) else {
+        return Ok(());
+    };
     let new = rows.iter().filter(|row| row.number > *told);
     let events = new.map(|row| StoreEvent::Shredded {
         account: row.name.account,
@@ -90,7 +93,7 @@ async fn tell(inner: &Inner, rows: &[ShreddingRow], told: &mut u64) -> Result<()
             .map_err(|error| StorageFault::new(error.to_string()))?,
         None => events.for_each(|event| inner.events.emit(event)),
     }
-    *told = rows.last().map_or(*told, |newest| newest.number.max(*told));
+    *told = newest.number;
     Ok(())
 }
 

@@ -184,3 +184,32 @@ async fn shreddings_wait_for_a_witness_that_refuses_or_is_slow_and_nobody_else_d
         assert_eq!(*witness.kept.lock().unwrap(), ids);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_on_record_and_cannot_be_forgotten_yet_is_not_told_again() {
+    let witness = Slow::new(false);
+    witness.is_well.send_replace(true);
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::witnessed(folder.path(), witness.clone()).await;
+    let ids: Vec<_> = (0..600).map(|number| format!("id-{number:03}")).collect();
+    join_all(ids.iter().map(|id| rig.put(id, b"x"))).await;
+    let database = rusqlite::Connection::open(folder.path().join("records.db")).unwrap();
+    database
+        .execute_batch(
+            "CREATE TRIGGER full BEFORE DELETE ON shredding BEGIN SELECT RAISE(ABORT, 'no room'); END",
+        )
+        .unwrap();
+    for id in &ids {
+        rig.delete(id).await.unwrap();
+    }
+    witness.was_asked(1).await;
+    for _ in 0..2 {
+        rig.store.inner().traces.erasure().await;
+    }
+    assert_eq!(rig.statistics().await.unwrap().awaiting_erasure, 600);
+    database.execute_batch("DROP TRIGGER full").unwrap();
+    while rig.statistics().await.unwrap().awaiting_erasure > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(*witness.kept.lock().unwrap(), ids);
+}
