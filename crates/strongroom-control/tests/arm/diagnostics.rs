@@ -36,8 +36,8 @@ impl Site {
     async fn new(sink: Option<LogSink>) -> Self {
         let rig = Rig::new().await;
         rig.group("rg").await;
-        let vault = rig.control.ensure_vault("v1", "rg").unwrap().to_string();
-        rig.control.ensure_vault("v2", "rg").unwrap();
+        let vault = rig.control.ensure_vault("kv1", "rg").unwrap().to_string();
+        rig.control.ensure_vault("kv2", "rg").unwrap();
         let named = sink.map(|sink| (WORKSPACE.to_ascii_lowercase(), sink));
         let sinks = LogSinks {
             folder: rig.place.path().join("diagnostics"),
@@ -145,7 +145,7 @@ async fn audit_events_of_a_vault_arrive_in_order_also_those_of_a_pause() {
     site.note("KeyGet").await;
     note(
         &site.journal,
-        &site.vault.replace("v1", "v2"),
+        &site.vault.replace("kv1", "kv2"),
         "KeyOfAnotherVault",
     )
     .await;

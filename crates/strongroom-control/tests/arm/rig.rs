@@ -14,7 +14,7 @@ use strongroom_azure::token::TrustedIssuer;
 use strongroom_control::{Actor, Arm, ArmParts, BuiltInRole, Control, Graph, NewSecret, TokenIssuer};
 use strongroom_journal::{Journal, SigningKey};
 use strongroom_seal::{Clock, Moment};
-use strongroom_vault::{OpenVaultError, RootKey, VaultEngine};
+use strongroom_vault::{RootKey, VaultEngine};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -82,19 +82,20 @@ impl Rig {
         Self::at(TempDir::new().unwrap()).await
     }
 
-    /// The same disk, after a stop.
+    /// The same disk, after a stop. The vaults go on.
     pub(crate) async fn again(self) -> Self {
         let Self {
             place,
             arm,
+            graph,
             control,
             vaults,
             journal,
             issuer,
             ..
         } = self;
-        drop((arm, control, vaults, journal, issuer));
-        Self::at(place).await
+        drop((arm, graph, control, journal, issuer));
+        Self::over(place, vaults, None).await
     }
 
     pub(crate) async fn at(place: TempDir) -> Self {
@@ -102,8 +103,14 @@ impl Rig {
     }
 
     pub(crate) async fn with_guests(place: TempDir, guests: Option<TrustedIssuer>) -> Self {
+        let root = RootKey::File(place.path().join("root-key"));
+        let clock = Arc::new(TickingClock::default());
+        let vaults = VaultEngine::open(&place.path().join("vault"), root, clock).unwrap();
+        Self::over(place, vaults, guests).await
+    }
+
+    async fn over(place: TempDir, vaults: VaultEngine, guests: Option<TrustedIssuer>) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(TickingClock::default());
-        let vaults = open_vaults(place.path(), &clock);
         let control =
             Control::open(&place.path().join("control"), vaults.clone(), Arc::clone(&clock)).unwrap();
         let (owner, secret) = control.ensure_administrator(None).unwrap();
@@ -335,20 +342,6 @@ async fn token_in(answer: http::Response<Body>) -> String {
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     let body: Value = serde_json::from_slice(&body).unwrap();
     body["access_token"].as_str().unwrap().to_owned()
-}
-
-/// What an operation that has just ended still holds is let go of in a moment.
-fn open_vaults(folder: &Path, clock: &Arc<dyn Clock>) -> VaultEngine {
-    let open = || {
-        let root = RootKey::File(folder.join("root-key"));
-        VaultEngine::open(&folder.join("vault"), root, Arc::clone(clock))
-    };
-    loop {
-        match open() {
-            Err(OpenVaultError::InUse) => std::thread::yield_now(),
-            opened => return opened.unwrap(),
-        }
-    }
 }
 
 fn open_journal(folder: &Path) -> Journal {
