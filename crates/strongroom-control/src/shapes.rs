@@ -13,6 +13,10 @@ impl Control {
     /// A role assignment as Resource Manager shows it.
     pub fn assignment_shape(&self, assignment: &Assignment) -> Value {
         let Assignment { id, scope, .. } = assignment;
+        let (updated, updated_by) = match assignment.changed {
+            Some((at, by)) => (at, Some(by)),
+            None => (assignment.created, assignment.created_by),
+        };
         let prefix = if scope == "/" { "" } else { scope };
         json!({
             "id": format!("{prefix}/providers/Microsoft.Authorization/roleAssignments/{id}"),
@@ -27,9 +31,9 @@ impl Control {
                 "condition": null,
                 "conditionVersion": null,
                 "createdOn": time(assignment.created),
-                "updatedOn": time(assignment.created),
+                "updatedOn": time(updated),
                 "createdBy": assignment.created_by,
-                "updatedBy": assignment.created_by,
+                "updatedBy": updated_by,
                 "delegatedManagedIdentityResourceId": null,
             },
         })

@@ -233,6 +233,34 @@ fn the_same_role_twice_is_refused_with_the_id_of_the_first() {
 }
 
 #[test]
+fn only_the_description_of_an_assignment_can_change() {
+    let rig = Rig::new();
+    let app = rig.app("app").object_id;
+    let made = rig.assign(app, "Reader", &rig.vault);
+    let described = |text: &str| NewAssignment {
+        id: made.id,
+        principal: made.principal,
+        principal_type: None,
+        role: made.role,
+        scope: rig.vault.clone(),
+        description: Some(text.to_owned()),
+    };
+    let changed = rig.owner.assign(described("for audits")).unwrap();
+    assert_eq!(changed.description.as_deref(), Some("for audits"));
+    assert_eq!(
+        (changed.created, changed.created_by),
+        (made.created, made.created_by)
+    );
+    let shape = rig.control.assignment_shape(&changed);
+    assert_eq!(shape["properties"]["updatedBy"], rig.owner.caller().to_string());
+    assert_eq!(
+        code(rig.owner.assign(described(&"x".repeat(3000)))),
+        "InvalidRequestContent"
+    );
+    assert_eq!(rig.owner.assignment(&rig.vault, made.id).unwrap(), changed);
+}
+
+#[test]
 fn only_who_may_assign_here_assigns_and_takes_away() {
     let rig = Rig::new();
     let target = rig.app("target").object_id;

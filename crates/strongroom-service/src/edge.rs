@@ -1,6 +1,7 @@
 //! What happens to every request, whatever it asks for: limits, caller, permits, lease, time-out, ids, counters.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts as _, RawPathParams};
@@ -9,7 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Body as _;
 use strongroom_azure::ApiVersion;
-use strongroom_store::Lease;
+use strongroom_store::{AccountId, Lease};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
@@ -23,6 +24,24 @@ use crate::problem::{Form, Problem};
 use crate::routes::{BodyLimit, Gate, Route};
 use crate::service::Service;
 
+/// Which request an answer is to: what a log of requests says of it. Goes with the answer, as an extension, where the caller is
+/// known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// The account.
+    pub account: AccountId,
+    /// Who asked: an object id, or which of the account's keys.
+    pub caller: String,
+    /// The method.
+    pub method: &'static str,
+    /// The route's pattern, without what stands in it.
+    pub route: &'static str,
+    /// The request's id, as the caller is told.
+    pub request: Uuid,
+    /// From the head of the request to the head of the answer.
+    pub took: Duration,
+}
+
 /// Serves one request to one route.
 pub(crate) async fn serve(
     service: Arc<Service>,
@@ -33,7 +52,8 @@ pub(crate) async fn serve(
     let began = Instant::now();
     let in_flight = service.metrics.begin();
     let id = Uuid::new_v4();
-    let response = match answer(&service, route, form, request).await {
+    let mut asked = None;
+    let mut response = match answer(&service, route, form, request, &mut asked).await {
         Ok(response) => response,
         Err(problem) => {
             log(&problem, route, id);
@@ -45,6 +65,16 @@ pub(crate) async fn serve(
         .metrics
         .answered(route.method_name(), route.path, response.status());
     tracing::debug!(request = %id, route = route.path, status = response.status().as_u16(), "answered");
+    if let Some((account, caller)) = asked {
+        response.extensions_mut().insert(Answered {
+            account,
+            caller,
+            method: route.method_name(),
+            route: route.path,
+            request: id,
+            took: began.elapsed(),
+        });
+    }
     with_ids(response, form, id, began)
 }
 
@@ -63,6 +93,7 @@ async fn answer(
     route: &'static Route,
     form: Form,
     request: Request<Body>,
+    asked: &mut Option<(AccountId, String)>,
 ) -> Result<Response<Body>, Problem> {
     let (mut head, body) = request.into_parts();
     check_head(&head)?;
@@ -71,6 +102,7 @@ async fn answer(
         check_version(&query)?;
     }
     let caller = auth::identify(service.authenticate.as_ref(), &head).await?;
+    *asked = Some((caller.account, caller.name.clone()));
     let permits = Permits::grant(&service.permits, &caller, route.needs)?;
     let lease = match route.gate {
         Gate::Key => Some(service.store.lease(caller.account).await?),

@@ -33,6 +33,7 @@ mod tests;
 pub use arriving::BodyFault;
 pub use auth::{AuthDenied, Authenticate, Caller, Credential, Crud, Rights};
 pub use connection::{Carrier, ConnectionCut};
+pub use edge::Answered;
 pub use journal::{JournalSink, ServiceEvent, ServiceJournal, follow};
 pub use limits::Limits;
 pub use metrics::Metrics;

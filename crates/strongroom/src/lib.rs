@@ -17,6 +17,7 @@ mod limits;
 mod listen;
 mod local;
 mod logs;
+mod request_log;
 mod server;
 mod shutdown;
 mod start;

@@ -32,6 +32,7 @@ use crate::folder::{DataFolder, FolderError};
 use crate::health::{self, KeyGauges, Stage};
 use crate::journals::Journals;
 use crate::listen::{Ports, Routes, nothing_here};
+use crate::request_log::RequestLog;
 use crate::server::{LocalServer, OpenServer, ServerError};
 use crate::shutdown;
 
@@ -421,9 +422,8 @@ impl Assembly {
             journals,
             ..
         } = &self.grounds;
-        let login = format!("https://localhost:{}", self.server.ports().https);
         let arm = self.parts.arm.clone();
-        let graph = Graph::new(control.clone(), verifier.clone(), &login, Arc::clone(clock));
+        let graph = Graph::new(&arm);
         let account = &self.identities.account;
         let mut registry = Registry::default();
         let callers = Arc::new(Callers::new(control, issuer, verifier.clone(), account.id));
@@ -458,12 +458,13 @@ impl Assembly {
             access: Arc::new(control.clone()),
             audit: Arc::new(JournalAudit::new(journals.vault().clone())),
             throttle: Throttle::new(self.parts.settings.throttling),
-            login,
+            login: format!("https://localhost:{}", self.server.ports().https),
             clock: Arc::clone(clock),
         };
         Routes {
             vault: strongroom_vault::routes(vault),
-            service: strongroom_service::router(service),
+            service: RequestLog::of(&arm, journals.service(), clock)
+                .over(strongroom_service::router(service)),
             control: issuer
                 .routes()
                 .fallback(move |request: Request<Body>| control_plane(arm, graph, request)),

@@ -13,7 +13,7 @@ mod activity;
 mod authorization;
 pub(crate) mod call;
 mod diagnostics;
-mod event;
+pub(crate) mod event;
 pub(crate) mod fault;
 pub(crate) mod filter;
 pub(crate) mod frame;
@@ -172,6 +172,11 @@ impl Arm {
     /// Takes up the operations that a stop of the program cut off. From within the runtime.
     pub fn resume(&self) -> Result<(), ControlError> {
         operations::resume(&self.shared).map_err(into_error)
+    }
+
+    /// What Microsoft Graph stands on, too.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// Whether a path is one of Resource Manager's.

@@ -14,17 +14,17 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{Method, Request, Response, StatusCode};
 use serde_json::Value;
-use strongroom_azure::token::Verifier;
+use strongroom_azure::token::Claims;
 use strongroom_azure::{ErrorStatus, Problem};
-use strongroom_seal::Clock;
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 
 use self::objects::Kind;
 use self::request::{Answer, Ask, Step};
 use crate::actor::Actor;
+use crate::arm::event::Progress;
 use crate::arm::fault::{Fault, Outcome};
-use crate::control::Control;
+use crate::arm::time::now_ms;
+use crate::arm::{self, Arm};
 use crate::issuer::local_audiences;
 use crate::limits::DIRECTORY_AT_ONCE;
 
@@ -40,26 +40,22 @@ pub struct Graph {
 }
 
 struct Shared {
-    control: Control,
-    verifier: Verifier,
+    /// Who is who, what tokens verify with, and where changes are put on record.
+    arm: Arc<arm::Shared>,
     audiences: Vec<String>,
-    login: String,
-    clock: Arc<dyn Clock>,
     at_once: Semaphore,
 }
 
 impl Graph {
-    /// Graph of the directory of `control`, for tokens that come from `login` (`https://host[:port]`).
-    pub fn new(control: Control, verifier: Verifier, login: &str, clock: Arc<dyn Clock>) -> Self {
-        let mut audiences = local_audiences(login, &HOSTS);
+    /// Graph of the directory that `arm` stands on, for tokens from the same place.
+    pub fn new(arm: &Arm) -> Self {
+        let arm = arm.shared();
+        let mut audiences = local_audiences(&arm.login, &HOSTS);
         audiences.extend(AUDIENCES.map(str::to_owned));
         Self {
             shared: Arc::new(Shared {
-                control,
-                verifier,
+                arm,
                 audiences,
-                login: login.to_owned(),
-                clock,
                 at_once: Semaphore::new(DIRECTORY_AT_ONCE),
             }),
         }
@@ -76,39 +72,63 @@ impl Graph {
     /// Answers a request, whatever it is.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let now_ms = crate::arm::time::now_ms(&*self.shared.clock);
-        let stamp = request::Stamp::of(&parts, now_ms);
+        let stamp = request::Stamp::of(&parts, self.shared.now_ms());
         let shared = Arc::clone(&self.shared);
         // What has begun is finished, also when the client goes away.
         let work = tokio::spawn(async move { shared.serve(parts, body).await });
         match work.await.unwrap_or(Err(Fault::Interrupted)) {
             Ok(answer) => stamp.respond(answer),
-            Err(fault) => stamp.refuse(&fault.into_problem(), &self.shared.login),
+            Err(fault) => stamp.refuse(&fault.into_problem(), &self.shared.arm.login),
         }
     }
 }
 
 impl Shared {
-    async fn serve(&self, parts: http::request::Parts, body: Body) -> Outcome<Answer> {
-        let caller = self.authenticate(&parts).await?;
-        let ask = Ask::read(&parts, body).await?;
-        let _turn = self.at_once.acquire().await.map_err(|_| Fault::Interrupted)?;
-        let actor = self.control.actor(caller);
-        let work = tokio::task::spawn_blocking(move || dispatch(&actor, &ask));
-        work.await.map_err(|_| Fault::Interrupted)?
+    fn now_ms(&self) -> i64 {
+        now_ms(&*self.arm.clock)
     }
 
-    async fn authenticate(&self, parts: &http::request::Parts) -> Outcome<Uuid> {
+    async fn serve(&self, parts: http::request::Parts, body: Body) -> Outcome<Answer> {
+        let claims = self.authenticate(&parts).await?;
+        let caller = self.arm.control.caller(&claims).ok_or_else(|| {
+            let message = "The identity of the calling application could not be established.";
+            Problem::new(ErrorStatus::FORBIDDEN, "Authorization_IdentityNotFound", message)
+        })?;
+        let ask = Ask::read(&parts, body).await?;
+        let _turn = self.at_once.acquire().await.map_err(|_| Fault::Interrupted)?;
+        let actor = self.arm.control.actor(caller);
+        let began_ms = self.now_ms();
+        let Some(event) = ask.event(&parts, claims, self.arm.control.subscription(), began_ms) else {
+            return dispatched(actor, ask).await;
+        };
+        // As Resource Manager's writes: on record before anything is done, and before the answer.
+        self.arm
+            .activity
+            .record(&event, &Progress::Started, began_ms)
+            .await?;
+        let (progress, done) = match dispatched(actor, ask).await {
+            Ok(answer) => (Progress::Succeeded(answer.status), Ok(answer)),
+            Err(fault) => {
+                let problem = fault.into_problem();
+                (Progress::Failed(Box::new(problem.clone())), Err(problem.into()))
+            }
+        };
+        self.arm.activity.record(&event, &progress, self.now_ms()).await?;
+        done
+    }
+
+    async fn authenticate(&self, parts: &http::request::Parts) -> Outcome<Claims> {
         let audiences: Vec<&str> = self.audiences.iter().map(String::as_str).collect();
         let token = request::token(parts)?;
-        let now = self.clock.now().wall.as_secs();
-        let claims = self.verifier.verify(token, &audiences, now).await;
-        let claims = claims.map_err(request::not_accepted)?;
-        self.control.caller(&claims).ok_or_else(|| {
-            let message = "The identity of the calling application could not be established.";
-            Problem::new(ErrorStatus::FORBIDDEN, "Authorization_IdentityNotFound", message).into()
-        })
+        let now = self.arm.clock.now().wall.as_secs();
+        let claims = self.arm.verifier.verify(token, &audiences, now).await;
+        claims.map_err(request::not_accepted)
     }
+}
+
+async fn dispatched(actor: Actor, ask: Ask) -> Outcome<Answer> {
+    let work = tokio::task::spawn_blocking(move || dispatch(&actor, &ask));
+    work.await.map_err(|_| Fault::Interrupted)?
 }
 
 /// Finds what a request is about and does it.

@@ -6,15 +6,26 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
-use strongroom_azure::token::{TokenError, bearer};
+use strongroom_azure::token::{Claims, TokenError, bearer};
 use strongroom_azure::{ErrorStatus, Problem};
+use strongroom_vault::ClientAddress;
 use uuid::Uuid;
 
 use super::bad;
 use crate::arm::call::set;
+use crate::arm::event::{Event, cut};
 use crate::arm::fault::{Fault, Outcome};
 use crate::arm::frame;
 use crate::limits::{DIRECTORY_BODY, DIRECTORY_PATH, REQUEST_ID};
+
+/// Actions that change nothing.
+const LOOKS: [&str; 5] = [
+    "getByIds",
+    "getMemberGroups",
+    "getMemberObjects",
+    "checkMemberGroups",
+    "checkMemberObjects",
+];
 
 /// A request, after everything that every request must pass.
 pub(super) struct Ask {
@@ -106,6 +117,47 @@ impl Ask {
             path,
             query: query.into_owned().collect(),
             body,
+        })
+    }
+
+    /// What the activity log says of a request that changes something; `None` for one that looks. Rows of the directory are in the
+    /// journal, and in nobody's list: no role is held over the directory.
+    pub(super) fn event(
+        &self,
+        parts: &Parts,
+        claims: Claims,
+        subscription: String,
+        began_ms: i64,
+    ) -> Option<Event> {
+        let below = self.path.get(2).map(String::as_str);
+        let looks = |action: &str| LOOKS.iter().any(|known| known.eq_ignore_ascii_case(action));
+        let verb = match (&self.method, below) {
+            (&Method::DELETE, _) => "delete",
+            (&Method::POST, Some(action)) if looks(action) => return None,
+            (&Method::POST, None) if self.path.get(1).is_some_and(|action| looks(action)) => return None,
+            (&Method::POST, Some("members") | None) => "write",
+            (&Method::POST, Some(_)) => "action",
+            (&Method::PATCH | &Method::PUT, _) => "write",
+            _ => return None,
+        };
+        let collection = self.path.first().map_or("", String::as_str);
+        let of = below.map_or(String::new(), |below| format!("/{below}"));
+        let given = |name: &str| parts.headers.get(name)?.to_str().ok();
+        let address = parts.extensions.get::<ClientAddress>();
+        Some(Event {
+            action: cut(&format!("microsoft.directory/{collection}{of}/{verb}")),
+            target: cut(&format!("/providers/microsoft.directory/{}", self.path.join("/"))),
+            claims,
+            correlation: Uuid::new_v4().to_string(),
+            operation: Uuid::new_v4().to_string(),
+            request: cut(given("x-ms-client-request-id").unwrap_or_default()),
+            method: self.method.to_string(),
+            uri: cut(&format!("{}/{}", self.base, self.path.join("/"))),
+            client_address: address.map(|address| address.0.to_string()),
+            subscription,
+            began_ms,
+            asked: None,
+            answered: None,
         })
     }
 

@@ -29,6 +29,9 @@ pub struct Assignment {
     /// Who made it; none for what the first start granted.
     #[serde(default)]
     pub created_by: Option<Uuid>,
+    /// When its description was changed and by whom, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<(u64, Uuid)>,
 }
 
 impl Assignment {

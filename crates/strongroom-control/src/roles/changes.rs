@@ -104,7 +104,8 @@ impl Control {
 }
 
 impl Actor {
-    /// Assigns a role. Asking again for the same under the same GUID gives what is there.
+    /// Assigns a role. Asking again for the same under the same GUID gives what is there, with another description if one is
+    /// given: nothing else of an assignment can change.
     pub fn assign(&self, new: NewAssignment) -> Result<Arc<Assignment>, ControlError> {
         let there = self.is_there(&new.scope);
         let mut change = self.control.change();
@@ -112,7 +113,19 @@ impl Actor {
         scopes::check(state, &new.scope, there)?;
         self.authorize_role(state, ASSIGN, &new.scope, new.role)?;
         if let Some(known) = state.roles.assignment(new.id) {
-            return same_again(known, &new);
+            check_same(known, &new)?;
+            if known.description == new.description {
+                return Ok(Arc::clone(known));
+            }
+            check_description(new.description.as_deref())?;
+            let changed = Assignment {
+                description: new.description,
+                changed: Some((self.control.now(), self.caller)),
+                ..Assignment::clone(known)
+            };
+            let changed = change.put_assignment(changed)?;
+            change.commit()?;
+            return Ok(changed);
         }
         let made = assign(&mut change, new, Some(self.caller), self.control.now())?;
         change.commit()?;
@@ -349,15 +362,7 @@ fn assign(
     if let Some(known) = state.roles.same(new.principal, new.role, &new.scope) {
         return Err(ControlError::AssignmentExists { existing: known.id });
     }
-    if new
-        .description
-        .as_ref()
-        .is_some_and(|text| text.chars().count() > DESCRIPTION)
-    {
-        return Err(ControlError::InvalidRequest {
-            reason: format!("a description has at most {DESCRIPTION} characters"),
-        });
-    }
+    check_description(new.description.as_deref())?;
     if state.roles.assignment_count() >= ASSIGNMENTS {
         return Err(ControlError::TooManyAssignments);
     }
@@ -370,20 +375,28 @@ fn assign(
         description: new.description,
         created: now,
         created_by,
+        changed: None,
     })
 }
 
-/// What a GUID that is taken answers: the assignment, if it is what is asked for.
-fn same_again(known: &Arc<Assignment>, new: &NewAssignment) -> Result<Arc<Assignment>, ControlError> {
+/// Fails unless a GUID that is taken is that of what is asked for.
+fn check_same(known: &Assignment, new: &NewAssignment) -> Result<(), ControlError> {
     let same = known.principal == new.principal
         && known.role == new.role
-        && known.at().is_some_and(|scope| scope == new.scope)
-        && known.description == new.description;
+        && known.at().is_some_and(|scope| scope == new.scope);
     if !same {
         return Err(ControlError::AssignmentFixed);
     }
-    check_type(new, known.principal_type)?;
-    Ok(Arc::clone(known))
+    check_type(new, known.principal_type)
+}
+
+fn check_description(description: Option<&str>) -> Result<(), ControlError> {
+    if description.is_none_or(|text| text.chars().count() <= DESCRIPTION) {
+        return Ok(());
+    }
+    Err(ControlError::InvalidRequest {
+        reason: format!("a description has at most {DESCRIPTION} characters"),
+    })
 }
 
 /// Fails if the caller takes the principal for something else than it is.

@@ -73,6 +73,7 @@ fn assignment(number: u8, principal: u8, role: Uuid, scope: &ResourceId) -> Assi
         description: None,
         created: 0,
         created_by: None,
+        changed: None,
     }
 }
 

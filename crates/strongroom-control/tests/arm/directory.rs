@@ -278,6 +278,56 @@ async fn an_application_may_bring_a_certificate_and_is_not_made_without_it() {
 }
 
 #[tokio::test]
+async fn changes_of_the_directory_are_on_record_refused_ones_too_and_looks_are_not() {
+    let ward = Ward::new().await;
+    let rows = || {
+        let journal = &ward.rig.journal;
+        let entries = journal.read(0, journal.size()).unwrap();
+        let rows = entries
+            .iter()
+            .map(|entry| serde_json::from_slice::<Value>(entry).unwrap());
+        let of = |row: Value| {
+            format!(
+                "{} {}",
+                row["operationName"]["value"].as_str().unwrap(),
+                text(&row["status"], "value")
+            )
+        };
+        rows.map(of).collect::<Vec<_>>()
+    };
+    let before = rows().len();
+    let made = ward.post("/applications", json!({"displayName": "ci"})).await;
+    let object = text(&made.body, "id");
+    ward.get("/applications").await;
+    ward.post("/directoryObjects/getByIds", json!({"ids": []})).await;
+    ward.post(&format!("/users/{object}/getMemberGroups"), json!({}))
+        .await;
+    let (_, _, token) = ward.rig.application("other", &format!("{GRAPH}/.default")).await;
+    ward.rig
+        .graph(
+            &token,
+            Method::DELETE,
+            &format!("/applications/{object}"),
+            Value::Null,
+        )
+        .await;
+    ward.post(&format!("/applications/{object}/addPassword"), json!({}))
+        .await;
+    let application = "microsoft.directory/applications";
+    assert_eq!(
+        rows()[before..],
+        [
+            format!("{application}/write Started"),
+            format!("{application}/write Succeeded"),
+            format!("{application}/delete Started"),
+            format!("{application}/delete Failed"),
+            format!("{application}/addPassword/action Started"),
+            format!("{application}/addPassword/action Succeeded"),
+        ]
+    );
+}
+
+#[tokio::test]
 async fn lists_are_filtered_cut_and_come_in_pages() {
     let ward = Ward::new().await;
     for number in 0..250 {

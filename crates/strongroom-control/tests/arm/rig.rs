@@ -126,12 +126,12 @@ impl Rig {
             control: control.clone(),
             verifier: issuer.verifier(guests),
             login: AUTHORITY.to_owned(),
-            clock: Arc::clone(&clock),
+            clock,
             journal: journal.clone(),
         })
         .unwrap();
         arm.resume().unwrap();
-        let graph = Graph::new(control.clone(), issuer.verifier([]), AUTHORITY, clock);
+        let graph = Graph::new(&arm);
         let mut rig = Self {
             arm,
             graph,

@@ -3,16 +3,17 @@
 //! Everything arrives at least once and in order. A worker holds one batch; while its sink does not take that, it waits longer
 //! and longer and reads nothing more: what waits, waits in the journal.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use strongroom_azure::ResourceId;
 use strongroom_journal::Journal;
-use tokio::sync::Notify;
+use strongroom_seal::AccountId;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use super::records::{Record, Source, Wanted};
+use super::records::{REQUESTS, Record, Source, Wanted};
 use super::setting::{Destination, Setting, scope_of};
 use super::sinks::{Courier, LogSink, LogSinks};
 use super::{TYPE, type_of};
@@ -40,6 +41,8 @@ pub(crate) struct LogSources {
 pub(crate) struct Deliveries {
     sources: OnceLock<LogSources>,
     changed: Notify,
+    /// The accounts whose requests somebody wants to know of.
+    watched: watch::Sender<Arc<HashSet<AccountId>>>,
 }
 
 impl Deliveries {
@@ -140,6 +143,11 @@ enum Next {
 }
 
 impl Arm {
+    /// The accounts whose requests a diagnostic setting asks for: others need not be logged.
+    pub fn watched_accounts(&self) -> watch::Receiver<Arc<HashSet<AccountId>>> {
+        self.shared.deliveries.watched.subscribe()
+    }
+
     /// Delivers logs as the diagnostic settings say, until it is dropped. `vault` and `service` are the journals of those two.
     pub async fn deliver_logs(self, vault: Journal, service: Journal, sinks: LogSinks) {
         let courier = match Courier::new() {
@@ -158,11 +166,30 @@ impl Arm {
         let mut workers: HashMap<(String, String), (Order, Worker)> = HashMap::new();
         loop {
             match orders(&self.shared).await {
-                Ok(orders) => hire(&self.shared, &courier, &mut workers, orders),
+                Ok(orders) => {
+                    self.shared.watch(&orders);
+                    hire(&self.shared, &courier, &mut workers, orders);
+                }
                 Err(error) => tracing::error!(%error, "diagnostic settings could not be read"),
             }
             self.shared.deliveries.changed.notified().await;
         }
+    }
+}
+
+impl Shared {
+    fn watch(&self, orders: &[Order]) {
+        let asks = orders
+            .iter()
+            .filter(|order| order.wanted.categories.contains(REQUESTS));
+        let state = self.control.state();
+        let named = |id: &ResourceId| {
+            let mut all = state.accounts.list().into_iter();
+            all.find(|account| account.scope().is_some_and(|scope| scope == *id))
+        };
+        let watched = asks.filter_map(|order| named(&order.wanted.scope));
+        let watched = watched.map(|account| account.id).collect();
+        self.deliveries.watched.send_replace(Arc::new(watched));
     }
 }
 

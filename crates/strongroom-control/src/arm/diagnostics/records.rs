@@ -5,15 +5,19 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 use strongroom_azure::ResourceId;
 
+use crate::accounts::Account;
 use crate::arm::time;
 use crate::control::Control;
+
+/// The category of an account's requests.
+pub(super) const REQUESTS: &str = "RequestResponse";
 
 /// Which journal the logs of a type are in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
     /// The vault's: every operation.
     Vault,
-    /// The service's: what became of keys, exports, shreddings, cut answers.
+    /// The service's: what became of keys, exports, shreddings, cut answers; and requests, where somebody wants to know of them.
     Service,
     /// The control plane's: every write.
     Control,
@@ -81,6 +85,10 @@ impl Wanted {
         let id = account.resource_id();
         id.parse::<ResourceId>().ok().filter(|id| *id == self.scope)?;
         let operation = entry.shift_remove("event")?;
+        entry.shift_remove("account");
+        if operation == "request" {
+            return request(&account, entry);
+        }
         let at_ms = entry.shift_remove("at_ms")?.as_i64()?;
         let refused = entry
             .get("answer")
@@ -130,4 +138,23 @@ impl Wanted {
             "properties": of("properties"),
         }))
     }
+}
+
+/// One request to an account, as Azure tells of it.
+fn request(account: &Account, entry: Map<String, Value>) -> Option<Value> {
+    let of = |name: &str| entry.get(name).cloned().unwrap_or_default();
+    let status = entry.get("status")?.as_u64()?;
+    let time = time::text(entry.get("at_ms")?.as_i64()?);
+    Some(json!({
+        "time": time,
+        "resourceId": account.resource_id().to_ascii_uppercase(),
+        "operationName": format!("{} {}", entry.get("method")?.as_str()?, entry.get("route")?.as_str()?),
+        "category": REQUESTS,
+        "resultType": if status < 400 { "Success" } else { "Failed" },
+        "resultSignature": status.to_string(),
+        "durationMs": of("ms"),
+        "correlationId": of("request"),
+        "location": account.location,
+        "properties": { "objectId": of("caller") },
+    }))
 }
