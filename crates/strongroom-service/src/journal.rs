@@ -16,7 +16,7 @@ use crate::limits;
 
 /// Takes the service's events.
 pub trait ServiceJournal: Send + Sync + 'static {
-    /// Notes one event without waiting; what is not kept is missed in the log.
+    /// Notes one event without waiting. If it is not kept, the log says that it is missing.
     fn record(&self, event: ServiceEvent);
 
     /// Notes events for whoever can wait, and answers with those that were not kept.
@@ -252,7 +252,7 @@ fn to_keep(event: StoreEvent) -> Option<ServiceEvent> {
     (!is_kept_elsewhere).then_some(ServiceEvent::Store(event))
 }
 
-/// Until all are kept; after `closed` what the disk does not take is missed in the log.
+/// Until all are kept. After `closed` the log says how many the disk did not take.
 async fn keep(journal: &dyn ServiceJournal, mut events: Vec<ServiceEvent>, closed: impl Future<Output = ()>) {
     let mut closed = std::pin::pin!(closed);
     let mut is_warned = false;

@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
-use strongroom_testkit::{InstantUpstream, System, SystemOptions, strongroom_command};
+use strongroom_testkit::{ChildOptions, Instance, InstantUpstream, SystemOptions, strongroom_command};
 
 const PLACE: &str = "STRONGROOM_SMALL_DISK";
 const SMALL_DISK: &str = "mount -t tmpfs -o size=48m none \"$0\" && echo MOUNTED && exec \"$@\"";
@@ -93,7 +95,7 @@ struct Kept {
 
 impl Kept {
     /// Uploads until one is refused, and says how many were taken.
-    async fn upload_until_full(&mut self, system: &System, length: usize) -> usize {
+    async fn upload_until_full(&mut self, system: &Instance, length: usize) -> usize {
         for taken in 0..10_000 {
             let content = vec![u8::try_from(self.files.len() % 251).unwrap(); length];
             let answer = system.upload_request("a", content.clone()).send().await.unwrap();
@@ -108,7 +110,7 @@ impl Kept {
         unreachable!("the disk is never full");
     }
 
-    async fn respond_until_full(&mut self, system: &System) {
+    async fn respond_until_full(&mut self, system: &Instance) {
         for _ in 0..10_000 {
             let answer = told(ask(system, false).await).await;
             if answer.0 != 200 {
@@ -120,7 +122,7 @@ impl Kept {
         unreachable!("the disk is never full");
     }
 
-    async fn are_all_there(&self, system: &System) {
+    async fn are_all_there(&self, system: &Instance) {
         for (id, content) in &self.files {
             assert!(system.download(id).await.unwrap() == *content, "{id}");
         }
@@ -139,7 +141,7 @@ impl Kept {
     }
 
     /// The blob files are those of the acknowledged uploads, and nothing is left of the others.
-    async fn nothing_else_is_on_the_disk(&self, system: &System) {
+    async fn nothing_else_is_on_the_disk(&self, system: &Instance) {
         let large = self.files.iter().filter(|(_, content)| content.len() >= LARGE);
         let (wanted, blobs) = (large.count(), system.folder().service().join("blobs"));
         // What was given up is removed in the background.
@@ -149,7 +151,7 @@ impl Kept {
     }
 }
 
-async fn ask(system: &System, stream: bool) -> Response {
+async fn ask(system: &Instance, stream: bool) -> Response {
     let body = json!({
         "model": system.variable("STRONGROOM_DEPLOYMENT"), "input": "x".repeat(20_000), "stream": stream,
     });
@@ -167,7 +169,7 @@ fn files_in(folder: &Path) -> usize {
         .sum()
 }
 
-async fn verify_is_clean(system: &System) {
+async fn verify_is_clean(system: &Instance) {
     for arguments in [&["verify"][..], &["verify", "--blind"]] {
         let output = strongroom_command(system.folder().root(), arguments).await;
         let output = output.unwrap();
@@ -175,7 +177,7 @@ async fn verify_is_clean(system: &System) {
     }
 }
 
-async fn export(system: &System, id: &str) -> (u16, Vec<u8>) {
+async fn export(system: &Instance, id: &str) -> (u16, Vec<u8>) {
     let wanted = json!({"kind": "file", "id": id, "part": 0});
     let answer = system.admin(Method::POST, "export", Some(wanted)).await.unwrap();
     (answer.status().as_u16(), answer.bytes().await.unwrap().to_vec())
@@ -237,4 +239,32 @@ async fn inside_a_small_file_system() {
     kept.are_all_there(&system).await;
     kept.nothing_else_is_on_the_disk(&system).await;
     verify_is_clean(&system).await;
+    system.stop().await;
+    killed_while_full(&place, &upstream.url(), &mut kept).await;
+}
+
+/// A process that dies while its disk is full leaves nothing half-written.
+async fn killed_while_full(place: &Path, upstream: &str, kept: &mut Kept) {
+    let start = async || {
+        let options = ChildOptions::new(&place.join("data"));
+        options.arg("--upstream").arg(upstream).start().await.unwrap()
+    };
+    let child = start().await;
+    let ballast = Ballast::leave(place, 3 * MIB);
+    kept.upload_until_full(&child, LARGE).await;
+    kept.respond_until_full(&child).await;
+    let more = (0..16).map(|_| child.upload_request("a", vec![1; LARGE]).send());
+    let mut answers: FuturesUnordered<_> = more.collect();
+    assert_full(&told(answers.next().await.unwrap().unwrap()).await);
+    child.strike().unwrap();
+    // Some were answered before the end.
+    while let Some(answer) = answers.next().await {
+        assert!(answer.is_err() || answer.unwrap().status() == 507);
+    }
+    child.kill().unwrap();
+    ballast.lift();
+    let child = start().await;
+    kept.are_all_there(&child).await;
+    kept.nothing_else_is_on_the_disk(&child).await;
+    verify_is_clean(&child).await;
 }
