@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import subprocess
+import time
 
 import requests
 from azure.identity import ClientSecretCredential
@@ -12,6 +13,7 @@ VAULT_AUDIENCE = "https://vault.azure.net"
 ARM_AUDIENCE = "https://management.azure.com/"
 # A form of login without a question to the real Entra whether the authority is one.
 HERE = {"disable_instance_discovery": True}
+START_SECONDS = 120
 
 
 class Instance:
@@ -62,6 +64,55 @@ class Instance:
         url = url if url.startswith("https://") else self.vault + url
         version = {} if "api-version" in url else {"api-version": "7.6"}
         return requests.request(method, url, params=version, json=body, headers=headers, timeout=60, **settings)
+
+
+class OwnInstance:
+    """A `strongroom up` with settings of its own, beside the one that all share."""
+
+    def __init__(self, folder, *settings):
+        self.data = folder / "data"
+        ports = ["--https-port", "0", "--http-port", "0"]
+        self.up = [os.environ["STRONGROOM_BINARY"], "up", "--data", str(self.data), *ports, *settings]
+
+    def start(self):
+        """Gives its environment file, which is written when everything serves."""
+        # What leads to the shared instance leads nowhere from here.
+        outside = {name: value for name, value in os.environ.items() if name != "HTTPS_PROXY"}
+        self.process = subprocess.Popen(self.up, env=outside, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + START_SECONDS
+        while not (self.data / "env").exists():
+            assert time.monotonic() < end and self.process.poll() is None, f"it did not start: {self.data / 'logs'}"
+            time.sleep(0.1)
+        lines = (self.data / "env").read_text().splitlines()
+        pairs = (line.removeprefix("export ").split("=", 1) for line in lines)
+        self.variables = {name: value.strip("'") for name, value in pairs}
+        return self.variables
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+        (self.data / "env").rename(self.data / "env-before")
+
+    def run(self, *words, env=None):
+        command = [os.environ["STRONGROOM_BINARY"], *words, "--data", str(self.data)]
+        subprocess.run(command, check=True, capture_output=True, env=env)
+
+    def request(self, method, url, **settings):
+        with requests.Session() as session:
+            session.trust_env = False
+            session.verify, session.proxies = self.variables["REQUESTS_CA_BUNDLE"], {"https": self.variables["HTTPS_PROXY"]}
+            return session.request(method, url, timeout=60, **settings)
+
+    def ask(self, token, method, url, body=None):
+        return self.request(method, url, json=body, headers={"Authorization": f"Bearer {token}"})
+
+    def token(self, audience=VAULT_AUDIENCE):
+        """The administrator's."""
+        known = self.variables
+        form = {"grant_type": "client_credentials", "scope": f"{audience}/.default"}
+        form |= {"client_id": known["AZURE_CLIENT_ID"], "client_secret": known["AZURE_CLIENT_SECRET"]}
+        issuer = f"{known['AZURE_AUTHORITY_HOST']}/{known['AZURE_TENANT_ID']}/oauth2/v2.0/token"
+        return self.request("POST", issuer, data=form).json()["access_token"]
 
 
 def codes(answer):

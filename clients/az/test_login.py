@@ -8,7 +8,7 @@ from azure.identity import AzureCliCredential, CredentialUnavailableError
 from azure.keyvault.keys import KeyClient
 
 from azure_cli import Az, bare_variables
-from instance import VAULT_AUDIENCE
+from instance import OwnInstance, VAULT_AUDIENCE
 
 
 @pytest.fixture
@@ -28,6 +28,8 @@ def test_a_cloud_is_registered_by_its_address_and_a_service_principal_logs_in(ne
     assert known["user"] == {"name": instance.administrator["appId"], "type": "servicePrincipal"}
     shown = newcomer("keyvault", "key", "show", "--vault-name", instance.vault_name, "--name", os.environ["STRONGROOM_KEY"])
     assert shown["key"]["kty"] == "RSA"
+    newcomer.text("logout")
+    assert "az login" in newcomer.refused("account", "show")
 
 
 def test_what_the_shell_registered_is_the_cloud_that_is_there(az, instance):
@@ -38,6 +40,18 @@ def test_what_the_shell_registered_is_the_cloud_that_is_there(az, instance):
     assert cloud["endpoints"]["resourceManager"].rstrip("/") == os.environ["ARM_ENDPOINT"].rstrip("/")
     assert (account["id"], account["isDefault"]) == (instance.subscription, True)
     assert instance.ask(tokens["accessToken"], "GET", "/keys").status_code == 200
+
+
+def test_the_environment_is_all_that_az_needs_also_after_a_start_on_other_ports(tmp_path):
+    own = OwnInstance(tmp_path)
+    for _ in range(2):
+        known = own.start()
+        own.run("env", env=bare_variables())
+        newcomer = Az(bare_variables() | known)
+        shown = newcomer("keyvault", "key", "show", "--vault-name", known["STRONGROOM_VAULT"], "--name", known["STRONGROOM_KEY"])
+        assert shown["key"]["kty"] == "RSA"
+        assert newcomer("account", "show")["id"] == known["AZURE_SUBSCRIPTION_ID"]
+        own.stop()
 
 
 def test_azure_identity_takes_the_login_of_az_and_says_where_there_is_none(az, newcomer, instance, monkeypatch):

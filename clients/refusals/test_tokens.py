@@ -7,19 +7,18 @@ import datetime
 import functools
 import http.server
 import json
-import os
 import ssl
-import subprocess
 import threading
 import time
 import uuid
 
 import jwt
 import pytest
-import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from instance import OwnInstance
 
 PLANES = {
     "vault": "https://vault.azure.net",
@@ -28,7 +27,6 @@ PLANES = {
 }
 GUEST, APPLICATION = str(uuid.uuid4()), str(uuid.uuid4())
 WITHOUT_RIGHTS, REFUSED = dict.fromkeys(PLANES, 403), dict.fromkeys(PLANES, 401)
-START_SECONDS = 120
 
 
 def new_key():
@@ -95,59 +93,27 @@ class Tenant:
         return jwt.encode(self.claims(plane, **changes), key or self.key, "RS256", {"kid": kid})
 
 
-class System:
-    """An instance of its own that trusts the tenant."""
+class Planes:
+    """An instance of its own that trusts the tenant, and one address at each of its planes."""
 
     def __init__(self, folder, tenant):
-        self.data = folder / "data"
         trust = ["--entra-tenant", tenant.id, "--entra-jwks-url", f"https://{tenant.host}/keys"]
         trust += [word for audience in PLANES.values() for word in ("--entra-audience", audience)]
-        trust += ["--key-host", tenant.host, "--key-roots", str(tenant.roots)]
-        ports = ["--https-port", "0", "--http-port", "0"]
-        self.up = [os.environ["STRONGROOM_BINARY"], "up", "--data", str(self.data), *ports, *trust]
+        self.own = OwnInstance(folder, *trust, "--key-host", tenant.host, "--key-roots", str(tenant.roots))
         self.start()
 
     def start(self):
-        # The proxy of the instance that the other suites use does not lead to the tenant's keys.
-        outside = {name: value for name, value in os.environ.items() if name != "HTTPS_PROXY"}
-        self.process = subprocess.Popen(self.up, env=outside, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        variables = self.wait()
-        management = variables["ARM_ENDPOINT"].rstrip("/")
+        known = self.own.start()
+        management = known["ARM_ENDPOINT"].rstrip("/")
         self.urls = {
-            "vault": f"{variables['STRONGROOM_VAULT_URL'].rstrip('/')}/keys?api-version=7.6",
-            "management": f"{management}/subscriptions/{variables['AZURE_SUBSCRIPTION_ID']}/resourcegroups/none?api-version=2021-04-01",
-            "service": f"{management}/openai-accounts/{variables['STRONGROOM_ACCOUNT']}/openai/v1/models",
+            "vault": f"{known['STRONGROOM_VAULT_URL'].rstrip('/')}/keys?api-version=7.6",
+            "management": f"{management}/subscriptions/{known['AZURE_SUBSCRIPTION_ID']}/resourcegroups/none?api-version=2021-04-01",
+            "service": f"{management}/openai-accounts/{known['STRONGROOM_ACCOUNT']}/openai/v1/models",
         }
-        self.session = requests.Session()
-        self.session.trust_env = False
-        self.session.verify = variables["REQUESTS_CA_BUNDLE"]
-        self.session.proxies = {"https": variables["HTTPS_PROXY"]}
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
-        (self.data / "env").unlink()
-
-    def wait(self):
-        """The environment file is written when everything serves."""
-        end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end and self.process.poll() is None:
-            try:
-                lines = (self.data / "env").read_text().splitlines()
-            except FileNotFoundError:
-                time.sleep(0.1)
-                continue
-            return {name: value.strip("'") for name, value in (line.removeprefix("export ").split("=", 1) for line in lines)}
-        raise AssertionError(f"`strongroom up` did not start: {self.process.returncode}")
-
-    def run(self, *words):
-        command = [os.environ["STRONGROOM_BINARY"], *words, "--data", str(self.data)]
-        subprocess.run(command, check=True, capture_output=True)
 
     def meets(self, make):
         """What each plane answers to the token that is made for it."""
-        ask = lambda plane, url: self.session.get(url, headers={"Authorization": f"Bearer {make(plane)}"}, timeout=60)
-        return {plane: ask(plane, url).status_code for plane, url in self.urls.items()}
+        return {plane: self.own.ask(make(plane), "GET", url).status_code for plane, url in self.urls.items()}
 
 
 @pytest.fixture(scope="module")
@@ -159,11 +125,11 @@ def tenant(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def system(tenant, tmp_path_factory):
-    system = System(tmp_path_factory.mktemp("system"), tenant)
+    system = Planes(tmp_path_factory.mktemp("system"), tenant)
     known = ["--tenant", tenant.id, "--object-id", GUEST, "--client-id", APPLICATION]
-    system.run("principal", "guest", "--display-name", "guest", *known)
+    system.own.run("principal", "guest", "--display-name", "guest", *known)
     yield system
-    system.stop()
+    system.own.stop()
 
 
 def test_a_good_token_is_known_everywhere_and_has_no_right_by_that(system, tenant):
@@ -239,7 +205,7 @@ def test_a_published_key_that_is_replaced_takes_its_tokens_with_it(system, tenan
     tenant.keys = {"keys": [tenant.jwk(new, "2")]}
     # Unknown names are no way to have keys fetched again and again.
     assert system.meets(new_token) == REFUSED and system.meets(tenant.token) == WITHOUT_RIGHTS
-    system.stop()
+    system.own.stop()
     system.start()
     assert system.meets(new_token) == WITHOUT_RIGHTS
     assert system.meets(functools.partial(tenant.token, key=old)) == REFUSED

@@ -18,10 +18,10 @@ const READY_PAUSE: Duration = Duration::from_millis(100);
 const SUITES: [&str; 2] = ["venv", "clients/requirements.txt"];
 const AZ: [&str; 2] = ["venv-az", "clients/az/requirements.txt"];
 
-/// Runs the suites named, which are folders under `clients/`, or all of them; a suite that cannot run is a failure.
+/// Runs the suites named, which are folders under `clients/`, or all of them; a suite that cannot run is a failure. That of `az` runs
+/// beside the others, with an instance of its own: its time goes into the starts of `az`, and into making its environment.
 pub(crate) fn run(suites: &[String]) -> Outcome {
     let python = environment(SUITES)?.join("bin/python");
-    let az = environment(AZ)?.join("bin/az");
     // The same selection as in the test step, so that nothing is compiled a second time with other features.
     run::cargo(&[
         "test",
@@ -35,22 +35,43 @@ pub(crate) fn run(suites: &[String]) -> Outcome {
     // What an earlier run left would be found again, and its keys with it.
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let system = System::start(&folder.join("data"))?;
-    let mut pytest = Command::new(&python);
-    pytest.args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]);
-    if suites.is_empty() {
-        pytest.arg("clients");
+    let with_az = suites.is_empty() || suites.iter().any(|suite| suite == "az");
+    let named = suites.iter().filter(|suite| *suite != "az");
+    let others: Vec<String> = if suites.is_empty() {
+        vec!["clients".to_owned(), "--ignore=clients/az".to_owned()]
+    } else {
+        named.map(|suite| format!("clients/{suite}")).collect()
+    };
+    thread::scope(|scope| {
+        let az = with_az.then(|| scope.spawn(|| run_az(&python, &folder)));
+        let others = if others.is_empty() {
+            Ok(())
+        } else {
+            System::start(&folder.join("data"))
+                .and_then(|system| run::command(system.pytest(&python).args(&others)))
+        };
+        match az.map(thread::ScopedJoinHandle::join) {
+            None | Some(Ok(Ok(()))) => others,
+            Some(Ok(failed)) => failed,
+            Some(Err(_)) => Err("the suite of az could not run".to_owned()),
+        }
+    })
+}
+
+/// Runs the suite of `az`. What it prints is shown when it is over, so that it does not mix with the others'.
+fn run_az(python: &Path, folder: &Path) -> Outcome {
+    let az = environment(AZ)?.join("bin/az");
+    let system = System::start(&folder.join("az"))?;
+    let mut pytest = system.pytest(python);
+    let done = pytest.arg("clients/az").env("STRONGROOM_AZ", az).output();
+    let done = done.map_err(|error| format!("the suite of az: {error}"))?;
+    run::say(&String::from_utf8_lossy(&done.stdout));
+    run::say(&String::from_utf8_lossy(&done.stderr));
+    if done.status.success() {
+        Ok(())
+    } else {
+        Err(format!("the suite of az: {}", done.status))
     }
-    pytest.args(suites.iter().map(|suite| format!("clients/{suite}")));
-    pytest
-        .current_dir(run::root())
-        .envs(system.variables.iter().cloned())
-        .env("STRONGROOM_BINARY", binary("strongroom"))
-        .env("STRONGROOM_DATA", folder.join("data"))
-        .env("STRONGROOM_TINK_PEER", binary("examples/tink_peer"))
-        .env("STRONGROOM_AZ", az)
-        .env("PYTHONDONTWRITEBYTECODE", "1");
-    run::command(&mut pytest)
 }
 
 /// A virtual environment under `target/` that holds what the file pins. Where the file is as it was, nothing is made anew.
@@ -85,6 +106,7 @@ fn binary(name: &str) -> PathBuf {
 /// A running `strongroom up` that ends with this value.
 struct System {
     child: Child,
+    data: PathBuf,
     variables: Vec<(String, String)>,
 }
 
@@ -100,6 +122,7 @@ impl System {
             .map_err(|error| format!("strongroom up: {error}"))?;
         let mut system = Self {
             child,
+            data: data.to_owned(),
             variables: Vec::new(),
         };
         for _ in 0..READY_TRIES {
@@ -121,6 +144,20 @@ impl System {
             "strongroom up was not ready in time: see {}",
             data.with_extension("log").display()
         ))
+    }
+
+    /// pytest, told of this instance; what it is to run is still to be said.
+    fn pytest(&self, python: &Path) -> Command {
+        let mut pytest = Command::new(python);
+        pytest
+            .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"])
+            .current_dir(run::root())
+            .envs(self.variables.iter().cloned())
+            .env("STRONGROOM_BINARY", binary("strongroom"))
+            .env("STRONGROOM_DATA", &self.data)
+            .env("STRONGROOM_TINK_PEER", binary("examples/tink_peer"))
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        pytest
     }
 
     fn is_ready(&self) -> bool {

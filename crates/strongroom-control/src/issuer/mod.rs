@@ -176,8 +176,16 @@ impl TokenIssuer {
 
 type Served = State<TokenIssuer>;
 
+/// How clients ask who issues tokens when they have no tenant in mind (`az logout`): they are told of the one that there is.
+const ANY_TENANT: &str = "organizations";
+
 async fn discovery(State(issuer): Served, Path(tenant): Path<String>, version: ProtocolVersion) -> Response {
-    match issuer.check_tenant(&tenant) {
+    let named = if tenant == ANY_TENANT {
+        Ok(())
+    } else {
+        issuer.check_tenant(&tenant)
+    };
+    match named {
         Ok(()) => {
             let tenant = issuer.inner.control.tenant();
             Json(OpenIdConfiguration::for_tenant(

@@ -79,6 +79,10 @@ async fn discovery_in_both_versions_names_this_authority_and_the_keys_that_sign(
             (Some("RSA"), 2)
         );
     }
+    let any = rig
+        .get("/organizations/v2.0/.well-known/openid-configuration")
+        .await;
+    assert_eq!(any.body["issuer"], format!("{AUTHORITY}/{tenant}/v2.0"));
     let refusal = rig.get("/common/v2.0/.well-known/openid-configuration").await;
     assert_eq!((refusal.status.as_u16(), refusal.number()), (400, 90002));
 }

@@ -1,7 +1,10 @@
 //! `strongroom env` and `strongroom shell`.
 
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
+
+use zeroize::Zeroizing;
 
 use super::client::Instance;
 use super::{CliError, FolderArgs, table};
@@ -9,10 +12,11 @@ use crate::env::Environment;
 
 pub(super) fn env(args: &FolderArgs) -> Result<(), CliError> {
     let instance = Instance::find(args.folder()?)?;
+    register_az(instance.environment());
     let path = args.folder()?.env_file();
     let text = std::fs::read_to_string(&path).map_err(CliError::io(path.display().to_string()))?;
     drop(instance);
-    table::line(zeroize::Zeroizing::new(text).trim_end())
+    table::line(Zeroizing::new(text).trim_end())
 }
 
 pub(super) fn shell(args: &FolderArgs) -> Result<(), CliError> {
@@ -27,23 +31,36 @@ pub(super) fn shell(args: &FolderArgs) -> Result<(), CliError> {
     Err(CliError::io(program.display().to_string())(cause))
 }
 
-/// Makes `az`, where it is installed, know this instance. It keeps its settings in a folder of this
-/// instance's own, so nothing of the user's is touched. The shell opens whether or not this works.
-fn register_az(environment: &Environment) {
+/// Whether `az` knows this instance already, where it is now and by the administrator's present secret.
+fn is_known_to_az(environment: &Environment) -> bool {
     let value = |name| environment.get(name).unwrap_or_default();
     let authority = value("AZURE_AUTHORITY_HOST").trim_end_matches('/');
+    az_file(environment, "clouds.config").contains(&format!("endpoint_resource_manager = {authority}/\n"))
+        && az_file(environment, "service_principal_entries.json").contains(value("AZURE_CLIENT_SECRET"))
+}
+
+/// A file of `az`'s own; empty if there is none.
+fn az_file(environment: &Environment, name: &str) -> Zeroizing<String> {
+    let folder = Path::new(environment.get("AZURE_CONFIG_DIR").unwrap_or_default());
+    Zeroizing::new(std::fs::read_to_string(folder.join(name)).unwrap_or_default())
+}
+
+/// Makes `az`, where it is installed, know this instance. It keeps its settings in a folder of this
+/// instance's own, so nothing of the user's is touched. Whether or not this works, the command goes on.
+fn register_az(environment: &Environment) {
+    if is_known_to_az(environment) {
+        return;
+    }
+    let value = |name| environment.get(name).unwrap_or_default();
+    let authority = value("AZURE_AUTHORITY_HOST").trim_end_matches('/');
+    // It refuses to register a name twice; where an instance is can change with every start.
+    let known = az_file(environment, "clouds.config").contains("[Strongroom]");
+    let verb = if known { "update" } else { "register" };
     let resources = format!("{authority}/");
     // An origin of its own: `az rest` chooses the token by it.
     let graph = format!("{}/", authority.replacen("://", "://graph.", 1));
     let register = [
-        [
-            "cloud",
-            "register",
-            "-n",
-            "Strongroom",
-            "--skip-endpoint-discovery",
-        ]
-        .as_slice(),
+        ["cloud", verb, "-n", "Strongroom", "--skip-endpoint-discovery"].as_slice(),
         &[
             "--endpoint-resource-manager",
             &resources,
@@ -69,6 +86,8 @@ fn register_az(environment: &Environment) {
             "core.collect_telemetry=false",
         ],
         vec!["cloud", "set", "-n", "Strongroom"],
+        // Tokens that it keeps may name an issuer at the port of before.
+        vec!["account", "clear"],
         vec![
             "login",
             "--service-principal",
@@ -83,6 +102,7 @@ fn register_az(environment: &Environment) {
     for step in steps {
         let outcome = Command::new("az")
             .args(step)
+            .arg("--only-show-errors")
             .envs(environment.iter())
             .stdout(Stdio::null())
             .status();
