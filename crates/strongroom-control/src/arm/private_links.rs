@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
-use strongroom_azure::ResourceId;
+use strongroom_azure::{ErrorStatus, Problem, ResourceId};
 use uuid::Uuid;
 
 use super::call::{Answer, Call};
@@ -234,17 +234,22 @@ fn put_endpoint(call: &Arc<Call>) -> Outcome<Answer> {
     let mut given = call.object()?;
     call.arm.inventory.write(|rows| {
         groups::must_be(rows, &call.arm.subscription(), call.name("group"))?;
-        let mut targets = Vec::new();
+        let before = rows.get(&call.path)?;
+        let mut wanted = Vec::new();
         for (asks, by_hand) in ASKS {
             let asked = given
                 .get_mut("properties")
                 .and_then(|properties| properties.get_mut(asks));
             for asked in asked.and_then(Value::as_array_mut).into_iter().flatten() {
-                targets.push(connect(call, rows, asked, by_hand)?);
+                wanted.push(connect(call, rows, asked, by_hand)?);
             }
         }
         let answer = state::put_row(call, rows, &given)?;
-        for target in targets {
+        let known = before.iter().flat_map(targets);
+        for target in known.filter(|known| !wanted.contains(known)) {
+            disconnect(call, rows, &target)?;
+        }
+        for target in wanted {
             show_anew(call, rows, &target)?;
         }
         Ok(answer)
@@ -263,7 +268,8 @@ fn connect(call: &Call, rows: &Rows<'_>, asked: &mut Value, by_hand: bool) -> Ou
     let target: ResourceId = named
         .parse()
         .map_err(|_| wrong("privateLinkServiceId is no resource id."))?;
-    let row = rows.get(&target)?.ok_or_else(|| {
+    let row = rows.get(&target)?.filter(|row| is_resource(&row.id));
+    let row = row.ok_or_else(|| {
         missing(
             "ResourceNotFound",
             format!("The Resource '{target}' was not found."),
@@ -278,12 +284,10 @@ fn connect(call: &Call, rows: &Rows<'_>, asked: &mut Value, by_hand: bool) -> Ou
         None if by_hand => "Pending".to_owned(),
         None => {
             let approve = format!("{}/privateEndpointConnectionsApproval/action", row.kind);
-            let status = if call.may(&row.id, &approve) {
-                "Approved"
-            } else {
-                "Pending"
-            };
-            status.to_owned()
+            if !call.may(&row.id, &approve) {
+                return Err(not_approved(&approve, &row.id));
+            }
+            "Approved".to_owned()
         }
     };
     let state = connection_state(&status, "");
@@ -321,6 +325,15 @@ fn add(call: &Call, rows: &Rows<'_>, target: &Resource, state: &Value, groups: V
     rows.put(&id, &kind, body, call.now_ms).map(drop)
 }
 
+/// Takes away the endpoint's connections to a resource.
+fn disconnect(call: &Call, rows: &Rows<'_>, target: &ResourceId) -> Outcome<()> {
+    let known = connections(rows, target)?;
+    for known in known.iter().filter(|known| is_of(known, &call.path)) {
+        rows.delete(&known.id)?;
+    }
+    show_anew(call, rows, target)
+}
+
 /// An endpoint that goes takes its connections with it.
 fn remove_endpoint(call: &Arc<Call>) -> Outcome<Answer> {
     let gone = call.arm.inventory.write(|rows| {
@@ -329,13 +342,7 @@ fn remove_endpoint(call: &Arc<Call>) -> Outcome<Answer> {
         };
         call.check_conditions(Some(&endpoint))?;
         for target in targets(&endpoint) {
-            for known in connections(rows, &target)?
-                .iter()
-                .filter(|known| is_of(known, &call.path))
-            {
-                rows.delete(&known.id)?;
-            }
-            show_anew(call, rows, &target)?;
+            disconnect(call, rows, &target)?;
         }
         rows.delete(&call.path)
     })?;
@@ -413,6 +420,21 @@ fn status_of(connection: &Resource) -> String {
 
 fn connection_state(status: &str, description: &str) -> Value {
     json!({"status": status, "description": description, "actionsRequired": "None"})
+}
+
+/// Whether it stands in a group by itself, as what can be reached does.
+fn is_resource(id: &ResourceId) -> bool {
+    let place = Place::of(id).filter(|place| place.group.is_some());
+    let typed = place.and_then(|place| place.typed);
+    typed.is_some_and(|typed| typed.names.len() == 1 && !typed.is_collection() && !typed.extends)
+}
+
+fn not_approved(action: &str, target: &ResourceId) -> Fault {
+    let message = format!(
+        "The client does not have permission to perform action '{action}' on the linked scope '{target}'. It may ask for a manual \
+         approval."
+    );
+    Problem::new(ErrorStatus::FORBIDDEN, "LinkedAuthorizationFailed", message).into()
 }
 
 fn no_connection(call: &Call) -> Fault {

@@ -79,6 +79,10 @@ async fn a_vault_is_made_shown_listed_changed_and_is_there_after_a_restart() {
     }
     let every = "{sub}/resources?$filter=resourceType eq 'Microsoft.KeyVault/vaults'";
     assert_eq!(rig.get(every).await.each("name"), ["kv1"]);
+    for none in ["managedHSMs", "deletedManagedHSMs"] {
+        let path = format!("{{sub}}/providers/Microsoft.KeyVault/{none}");
+        assert_eq!(rig.get(&path).await.body["value"], json!([]));
+    }
     let hidden = rig.ask_as(
         &rig.nobody,
         Method::GET,
@@ -391,63 +395,89 @@ async fn keys_are_made_once_and_seen_through_resource_manager() {
     }
 }
 
+const ENDPOINT: &str = "{sub}/resourceGroups/rg/providers/Microsoft.Network/privateEndpoints/pe";
+const CONNECTIONS: &str =
+    "{sub}/resourceGroups/rg/providers/Microsoft.KeyVault/vaults/kv1/privateEndpointConnections";
+const BY_HAND: &str = "manualPrivateLinkServiceConnections";
+const BY_ITSELF: &str = "privateLinkServiceConnections";
+
+/// An endpoint that asks to reach a resource.
+fn asking(target: &Value, how: &str) -> Value {
+    let asks = json!([{"name": "c", "properties": {"privateLinkServiceId": target, "groupIds": ["vault"]}}]);
+    json!({"location": "eastus", "properties": {how: asks}})
+}
+
+/// What an endpoint, or its vault, says of the one connection.
+fn state<'a>(shown: &'a Value, list: &str) -> &'a Value {
+    &shown["properties"][list][0]["properties"]["privateLinkServiceConnectionState"]["status"]
+}
+
 #[tokio::test]
-async fn private_endpoints_ask_are_approved_and_rejected() {
+async fn private_endpoints_ask_and_owners_approve_or_reject() {
     let rig = Rig::new().await;
     let vault = make(&rig).await.body["id"].clone();
-    let endpoint = "{sub}/resourceGroups/rg/providers/Microsoft.Network/privateEndpoints/pe";
-    let asks = json!([{"name": "c", "properties": {"privateLinkServiceId": vault, "groupIds": ["vault"]}}]);
-    let by_hand = json!({"location": "eastus", "properties": {"manualPrivateLinkServiceConnections": asks}});
-    let made = rig.put(endpoint, by_hand.clone()).await;
-    assert_eq!(made.status, 201, "{}", made.body);
-    let told = |body: &Value, asks: &str| {
-        body["properties"][asks][0]["properties"]["privateLinkServiceConnectionState"]["status"].clone()
-    };
-    assert_eq!(told(&made.body, "manualPrivateLinkServiceConnections"), "Pending");
-    let all = format!("{VAULT}/privateEndpointConnections");
-    let listed = rig.get(&all).await;
-    let one = format!("{all}/{}", listed.each("name").remove(0));
-    let decide = |status: &str| json!({"properties": {"privateLinkServiceConnectionState": {"status": status, "description": "d"}}});
-    let approved = rig.put(&one, decide("Approved")).await;
+    let made = rig.put(ENDPOINT, asking(&vault, BY_HAND)).await;
+    assert_eq!(
+        (made.status.as_u16(), state(&made.body, BY_HAND)),
+        (201, &json!("Pending"))
+    );
+    let one = format!(
+        "{CONNECTIONS}/{}",
+        rig.get(CONNECTIONS).await.each("name").remove(0)
+    );
+    let decide =
+        |status: &str| json!({"properties": {"privateLinkServiceConnectionState": {"status": status}}});
+    let approved = rig.put(&one, decide("approved")).await;
     assert_eq!(approved.status, 200, "{}", approved.body);
+    assert_eq!(state(&rig.get(ENDPOINT).await.body, BY_HAND), "Approved");
     let shown = rig.get(VAULT).await.body;
-    let connection = &shown["properties"]["privateEndpointConnections"][0];
-    assert_eq!(
-        connection["properties"]["privateLinkServiceConnectionState"]["status"],
-        "Approved"
-    );
-    assert_eq!(
-        told(
-            &rig.get(endpoint).await.body,
-            "manualPrivateLinkServiceConnections"
-        ),
-        "Approved"
-    );
-    // Asking again keeps what was decided, also through a change of the vault.
-    rig.put(&one, decide("rejected")).await;
-    rig.put(endpoint, by_hand).await;
+    assert_eq!(state(&shown, "privateEndpointConnections"), "Approved");
+    // Asking again keeps what was decided, also through a change of the vault and a restart.
+    rig.put(&one, decide("Rejected")).await;
+    rig.put(ENDPOINT, asking(&vault, BY_HAND)).await;
     rig.ask(Method::PATCH, VAULT, json!({"tags": {}})).await;
+    let rig = rig.again().await;
     assert_eq!(
-        rig.get(&one).await.body["properties"]["privateLinkServiceConnectionState"]["status"],
+        state(&rig.get(VAULT).await.body, "privateEndpointConnections"),
         "Rejected"
     );
-    assert!(rig.get(VAULT).await.body["properties"]["privateEndpointConnections"][0].is_object());
     let links = rig.get(&format!("{VAULT}/privateLinkResources")).await;
     assert_eq!(links.body["value"][0]["properties"]["groupId"], "vault");
-    assert_eq!(rig.put(&one, decide("Perhaps")).await.code(), "BadRequest");
+    expect(&rig, (Method::PUT, &one, decide("Perhaps")), 400, "BadRequest").await;
 
-    assert_eq!(rig.ask(Method::DELETE, endpoint, Value::Null).await.status, 200);
-    assert!(rig.get(&all).await.each("name").is_empty());
+    assert_eq!(rig.ask(Method::DELETE, ENDPOINT, Value::Null).await.status, 200);
+    assert!(rig.get(CONNECTIONS).await.each("name").is_empty());
+    assert!(state(&rig.get(VAULT).await.body, "privateEndpointConnections").is_null());
+    expect(
+        &rig,
+        (Method::PUT, &one, decide("Approved")),
+        404,
+        "PrivateEndpointConnectionNotFound",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_endpoint_approves_itself_only_for_whoever_may_and_leaves_what_it_no_longer_asks_for() {
+    let rig = Rig::new().await;
+    let vault = make(&rig).await.body["id"].clone();
+    let contributor = BuiltInRole::by_name("Contributor").unwrap();
+    let identity = rig.control.account("acct").unwrap().identity;
+    let at = ENDPOINT.replace("{sub}", &rig.subscription).parse().unwrap();
+    rig.control.ensure_assignment(identity, contributor, &at).unwrap();
+    let alone = asking(&vault, BY_ITSELF);
+    let refused = rig
+        .ask_as(&rig.nobody, Method::PUT, ENDPOINT, alone.clone(), &[])
+        .await;
     assert_eq!(
-        rig.get(VAULT).await.body["properties"]["privateEndpointConnections"],
-        Value::Null
+        (refused.status.as_u16(), refused.code()),
+        (403, "LinkedAuthorizationFailed")
     );
-    assert_eq!(
-        rig.put(&one, decide("Approved")).await.code(),
-        "PrivateEndpointConnectionNotFound"
-    );
-    // Whoever may approve need not ask.
-    let by_itself = json!({"location": "eastus", "properties": {"privateLinkServiceConnections": asks}});
-    let made = rig.put(endpoint, by_itself).await;
-    assert_eq!(told(&made.body, "privateLinkServiceConnections"), "Approved");
+    let group = asking(&json!(format!("{}/resourceGroups/rg", rig.subscription)), BY_HAND);
+    expect(&rig, (Method::PUT, ENDPOINT, group), 404, "ResourceNotFound").await;
+    let made = rig.put(ENDPOINT, alone).await;
+    assert_eq!(state(&made.body, BY_ITSELF), "Approved");
+    rig.put(ENDPOINT, json!({"location": "eastus", "properties": {}}))
+        .await;
+    assert!(rig.get(CONNECTIONS).await.each("name").is_empty());
 }

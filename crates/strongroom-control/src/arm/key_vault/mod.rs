@@ -61,9 +61,36 @@ pub(crate) fn routes() -> Vec<Route> {
             blocking(check_name_availability),
         ),
     ];
+    routes.extend(no_hsms());
     routes.extend(deleted::routes());
     routes.extend(keys::routes());
     routes
+}
+
+/// Managed HSMs, which clients ask for beside vaults: there are none, and none can be made.
+fn no_hsms() -> Vec<Route> {
+    let here =
+        "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.KeyVault/managedHSMs";
+    let all = "/subscriptions/{subscription}/providers/Microsoft.KeyVault/managedHSMs";
+    let deleted = "/subscriptions/{subscription}/providers/Microsoft.KeyVault/deletedManagedHSMs";
+    let name = "/subscriptions/{subscription}/providers/Microsoft.KeyVault/checkMhsmNameAvailability";
+    let check_name = Permission::Action("Microsoft.KeyVault/checkMhsmNameAvailability/read");
+    let none = |pattern| {
+        let empty = |_: &Arc<Call>| Ok(Answer::page(Vec::new(), None));
+        Route::new(Method::GET, pattern, Permission::Signed, 0, blocking(empty))
+    };
+    let unavailable = |_: &Arc<Call>| {
+        let message = "There are no managed HSMs here.";
+        Ok(Answer::ok(
+            json!({"nameAvailable": false, "reason": "AccountNameInvalid", "message": message}),
+        ))
+    };
+    vec![
+        none(here),
+        none(all),
+        none(deleted),
+        Route::new(Method::POST, name, check_name, ARM_BODY, blocking(unavailable)),
+    ]
 }
 
 impl Shared {
