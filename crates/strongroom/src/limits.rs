@@ -18,10 +18,10 @@ pub(crate) const HTTP2_PING: Duration = Duration::from_secs(30);
 pub(crate) const HTTP2_PING_ANSWER: Duration = Duration::from_secs(20);
 /// Requests in flight on one HTTP/2 connection.
 pub(crate) const HTTP2_STREAMS: u32 = 128;
-/// What an HTTP/2 stream may send ahead: deep enough for a fast upload, bounded for many.
-pub(crate) const HTTP2_STREAM_WINDOW: u32 = 1 << 20;
-/// What an HTTP/2 connection may send ahead over all its streams.
-pub(crate) const HTTP2_CONNECTION_WINDOW: u32 = 4 << 20;
+/// What an HTTP/2 stream may send ahead: deep enough for an upload, little enough for many that wait for their turn.
+pub(crate) const HTTP2_STREAM_WINDOW: u32 = 128 << 10;
+/// What an HTTP/2 connection may send ahead: as much as all its streams, so that those which wait never keep the others waiting.
+pub(crate) const HTTP2_CONNECTION_WINDOW: u32 = HTTP2_STREAMS * HTTP2_STREAM_WINDOW;
 /// Response bytes buffered for one HTTP/2 stream: what is in the buffer outlives a revocation, so it is small.
 pub(crate) const HTTP2_SEND_BUFFER: usize = 256 << 10;
 /// The head of a request, in bytes.

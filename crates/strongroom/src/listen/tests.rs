@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::get;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{any, get, post};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::StatusCode;
 use http::Uri;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::*;
 use strongroom_vault::ClientAddress;
@@ -25,9 +26,30 @@ struct House {
     ports: Ports,
     authority: Authority,
     serving: Serving,
-    /// `/openai/slow` was asked; it may answer.
-    slow: Arc<(Notify, Notify)>,
+    slow: Arc<Slow>,
     _place: tempfile::TempDir,
+}
+
+/// What `/openai/slow` does: it reads nothing, and answers when it may.
+#[derive(Default)]
+struct Slow {
+    asked: watch::Sender<usize>,
+    may_answer: watch::Sender<bool>,
+}
+
+impl Slow {
+    async fn answer(&self) {
+        self.asked.send_modify(|asked| *asked += 1);
+        self.may_answer.subscribe().wait_for(|may| *may).await.unwrap();
+    }
+
+    async fn was_asked(&self, times: usize) {
+        self.asked
+            .subscribe()
+            .wait_for(|asked| *asked >= times)
+            .await
+            .unwrap();
+    }
 }
 
 async fn house() -> House {
@@ -62,19 +84,18 @@ async fn house_with_room(room: Room) -> House {
             });
         Body::from_stream(pieces)
     });
-    let slow: Arc<(Notify, Notify)> = Arc::default();
-    let answers_slowly = get({
+    let slow: Arc<Slow> = Arc::default();
+    let answers_slowly = any({
         let slow = Arc::clone(&slow);
-        || async move {
-            slow.0.notify_one();
-            slow.1.notified().await;
-        }
+        || async move { slow.answer().await }
     });
+    let reads = post(async |body: Bytes| body.len().to_string()).layer(DefaultBodyLimit::disable());
     let routes = Routes {
         vault: echo("vault").route("/address", get(address)),
         service: echo("service")
             .route("/openai/cut", cut)
-            .route("/openai/slow", answers_slowly),
+            .route("/openai/slow", answers_slowly)
+            .route("/openai/length", reads),
         control: echo("control"),
         admin: echo("admin"),
         loopback: echo("loopback"),
@@ -268,7 +289,7 @@ async fn while_requests_finish_vaults_and_tokens_answer_and_the_data_plane_takes
     let Ports { https, http } = house.ports;
     let slow = house.client().get(format!("http://127.0.0.1:{http}/openai/slow"));
     let in_flight = tokio::spawn(slow.send());
-    house.slow.0.notified().await;
+    house.slow.was_asked(1).await;
     let serving = house.serving.clone();
     let drain = tokio::spawn(async move { serving.drain().await });
     house.serving.stop.cancelled().await;
@@ -282,10 +303,35 @@ async fn while_requests_finish_vaults_and_tokens_answer_and_the_data_plane_takes
     let refused = house.client().get(models).send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(!drain.is_finished());
-    house.slow.1.notify_one();
+    house.slow.may_answer.send_replace(true);
     assert!(drain.await.unwrap(), "nobody waits for those that came after");
     assert_eq!(in_flight.await.unwrap().unwrap().status(), StatusCode::OK);
     assert!(house.client().get(token).send().await.unwrap_err().is_connect());
+}
+
+#[tokio::test]
+async fn uploads_that_wait_do_not_keep_another_on_their_connection_from_its_end() {
+    let house = house().await;
+    // One client of HTTP/2 keeps to one connection.
+    let (client, port) = (house.client(), house.ports.https);
+    let url = |path: &str| format!("https://acct.openai.localhost:{port}/openai/{path}");
+    let streams = limits::HTTP2_STREAMS as usize;
+    let waiting: Vec<_> = (1..streams)
+        .map(|_| tokio::spawn(client.post(url("slow")).body(vec![0; 1 << 20]).send()))
+        .collect();
+    house.slow.was_asked(streams - 1).await;
+    let sent = client
+        .post(url("length"))
+        .body(vec![0; 3 << 20])
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(sent.version(), http::Version::HTTP_2);
+    assert_eq!(sent.text().await.unwrap(), (3 << 20).to_string());
+    house.slow.may_answer.send_replace(true);
+    for answer in waiting {
+        assert_eq!(answer.await.unwrap().unwrap().status(), StatusCode::OK);
+    }
 }
 
 /// An HTTP/1 connection to the plain door that has just been answered and stays open.
