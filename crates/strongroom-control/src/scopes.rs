@@ -30,6 +30,15 @@ pub(crate) fn check(state: &State, scope: &ResourceId, there: Option<bool>) -> R
             }),
             _ => Ok(()),
         },
+        // What Resource Manager says was so before the turn; of a vault that is being deleted that is too old.
+        [groups, _, providers, provider, kind, name]
+            if is(groups, "resourceGroups")
+                && is(providers, "providers")
+                && is(provider, "Microsoft.KeyVault")
+                && is(kind, "vaults") =>
+        {
+            resource(state, scope, &[provider, kind, name])
+        }
         _ if there == Some(true) => Ok(()),
         [groups, _, providers, kind @ ..] if is(groups, "resourceGroups") && is(providers, "providers") => {
             resource(state, scope, kind)

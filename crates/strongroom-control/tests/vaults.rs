@@ -23,7 +23,7 @@ fn body(rig: &Rig, properties: Value) -> VaultBody {
 }
 
 fn read(body: Value) -> VaultBody {
-    serde_json::from_value(body).unwrap()
+    VaultBody::read(&body).unwrap()
 }
 
 fn patch(properties: Value) -> VaultBody {
@@ -120,6 +120,24 @@ fn what_a_vault_cannot_be_is_refused_and_changes_nothing() {
         assert_eq!(code(done), "VaultNameNotValid", "{name}");
     }
     assert_eq!(code(rig.owner.vault(&kv2)), "ResourceNotFound");
+}
+
+#[test]
+fn what_means_something_does_so_in_any_case() {
+    let rig = Rig::new();
+    let written = read(
+        json!({"properties": {"EnablePurgeProtection": true, "networkACLs": {"defaultAction": "deny"}, "VaultURI": "x"}}),
+    );
+    let vault = rig.owner.patch_vault(&rig.vault, &written).unwrap();
+    assert!(vault.purge_protection && !vault.network.default_allow && vault.kept.is_empty());
+    for odd in [
+        json!([]),
+        json!({"properties": 5}),
+        json!({"properties": {"SKU": 5}}),
+        json!({"tags": {"a": 1}}),
+    ] {
+        assert_eq!(code(VaultBody::read(&odd)), "InvalidRequestContent", "{odd}");
+    }
 }
 
 #[test]

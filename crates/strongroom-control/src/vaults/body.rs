@@ -87,7 +87,38 @@ const OURS: [&str; 4] = [
     "privateEndpointConnections",
 ];
 
+/// Members that mean something, in the spelling that they are read in.
+const KNOWN: [&str; 10] = [
+    "tenantId",
+    "sku",
+    "accessPolicies",
+    "createMode",
+    "enableSoftDelete",
+    "softDeleteRetentionInDays",
+    "enablePurgeProtection",
+    "enableRbacAuthorization",
+    "networkAcls",
+    "publicNetworkAccess",
+];
+
 impl VaultBody {
+    /// Reads a request's body. A member that means something does so in any case: what was meant to protect a vault must not be
+    /// kept as if it meant nothing.
+    pub fn read(body: &Value) -> Result<Self, ControlError> {
+        let mut body = body.clone();
+        if let Some(properties) = body.get_mut("properties").and_then(Value::as_object_mut) {
+            let spelled = std::mem::take(properties).into_iter().map(|(name, value)| {
+                let mut known = KNOWN.iter().chain(&OURS);
+                let known = known.find(|known| known.eq_ignore_ascii_case(&name));
+                (known.map_or(name, |known| (*known).to_owned()), value)
+            });
+            *properties = spelled.collect();
+        }
+        serde_json::from_value(body).map_err(|error| ControlError::InvalidRequest {
+            reason: format!("The request content was invalid and could not be deserialized: '{error}'."),
+        })
+    }
+
     /// The region, in its one spelling.
     pub(super) fn location(&self) -> Option<String> {
         let location = self.location.as_deref().filter(|location| !location.is_empty());

@@ -271,6 +271,24 @@ async fn a_deleted_vault_is_seen_recovered_and_purged() {
 }
 
 #[tokio::test]
+async fn a_row_that_is_too_old_lets_nobody_assign_roles_on_a_vault_that_went() {
+    let rig = Rig::new().await;
+    let scope = make(&rig).await.body["id"].as_str().unwrap().parse().unwrap();
+    let new = strongroom_control::NewAssignment {
+        id: uuid::Uuid::new_v4(),
+        principal: rig.nobody_id,
+        principal_type: None,
+        role: BuiltInRole::by_name("Reader").unwrap().id,
+        scope,
+        description: None,
+    };
+    rig.vaults.delete_vault("kv1").unwrap();
+    assert!(rig.actor().assign(new.clone()).is_err());
+    rig.vaults.recover_vault("kv1").unwrap();
+    assert!(rig.actor().assign(new).is_ok());
+}
+
+#[tokio::test]
 async fn vaults_go_with_their_group_and_locks_hold_them() {
     let rig = Rig::new().await;
     make(&rig).await;

@@ -242,7 +242,7 @@ fn put(call: &Arc<Call>) -> Outcome<Answer> {
         let message = "The location property is required for this definition.";
         return Err(bad("LocationRequired", message));
     }
-    let asked: VaultBody = call.read()?;
+    let asked = VaultBody::read(&call.body)?;
     let version = call.api_version.as_ref().map_or("", |version| version.as_str());
     let actor = call.actor();
     // The change is made within the row's transaction, so that rows change in the order of the vaults.
@@ -265,7 +265,7 @@ fn put(call: &Arc<Call>) -> Outcome<Answer> {
 
 fn patch(call: &Arc<Call>) -> Outcome<Answer> {
     tags::check(call.object()?.get("tags"))?;
-    let asked: VaultBody = call.read()?;
+    let asked = VaultBody::read(&call.body)?;
     let actor = call.actor();
     call.arm.inventory.write(|rows| {
         let before = found(call, rows)?;
@@ -294,7 +294,7 @@ fn change_policies(call: &Arc<Call>) -> Outcome<Answer> {
         let message = format!("'{}' is none of add, replace and remove.", call.name("change"));
         bad("InvalidRequestUri", message)
     })?;
-    let asked: VaultBody = call.read()?;
+    let asked = VaultBody::read(&call.body)?;
     let actor = call.actor();
     call.arm.inventory.write(|rows| {
         let before = found(call, rows)?;
