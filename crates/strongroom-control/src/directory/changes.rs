@@ -185,6 +185,21 @@ impl Actor {
         Ok(known)
     }
 
+    /// Gives a principal another name. An identity is called as its resource is.
+    pub(crate) fn rename(&self, object_id: Uuid, display_name: &str) -> Result<(), ControlError> {
+        self.update(object_id, |principal, _| {
+            if principal.display_name == display_name {
+                return Ok(());
+            }
+            check_display_name(display_name)?;
+            if principal.kind() == PrincipalKind::ManagedIdentity {
+                return invalid("an identity is called as its resource is".to_owned());
+            }
+            principal.display_name = display_name.to_owned();
+            Ok(())
+        })
+    }
+
     /// Gives an application a further secret, and gives it out: the only time that it can be seen.
     pub fn add_secret(
         &self,
@@ -305,13 +320,7 @@ impl Actor {
     fn create(&self, display_name: &str, detail: PrincipalDetail) -> Result<Arc<Principal>, ControlError> {
         let mut change = self.control.change();
         self.authorize_directory(change.state())?;
-        let one_line = !display_name.chars().any(char::is_control) && display_name.trim() == display_name;
-        if !one_line || !DISPLAY_NAME.contains(&display_name.chars().count()) {
-            return Err(ControlError::BadName {
-                what: "principal",
-                name: display_name.to_owned(),
-            });
-        }
+        check_display_name(display_name)?;
         let made = Principal::new(display_name, self.control.now(), detail);
         if let Some(sign_in) = made.user_principal_name() {
             let known = change.state().directory.all();
@@ -370,6 +379,17 @@ impl PrincipalFilter {
         });
         kind && named && asked
     }
+}
+
+fn check_display_name(name: &str) -> Result<(), ControlError> {
+    let one_line = !name.chars().any(char::is_control) && name.trim() == name;
+    if one_line && DISPLAY_NAME.contains(&name.chars().count()) {
+        return Ok(());
+    }
+    Err(ControlError::BadName {
+        what: "principal",
+        name: name.to_owned(),
+    })
 }
 
 fn new_application() -> PrincipalDetail {

@@ -102,13 +102,34 @@ impl Credentials {
     }
 }
 
-/// A secret as text: 256 random bits.
+/// A secret as text: 256 random bits. It does not begin with a hyphen: commands that take it as an argument would read an option.
 pub(crate) fn random_text() -> Result<Zeroizing<String>, ControlError> {
-    let mut bytes = Zeroizing::new([0; SECRET]);
-    rand::fill(bytes.as_mut_slice()).map_err(|_| ControlError::NoRandomness)?;
-    Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_slice())))
+    loop {
+        let mut bytes = Zeroizing::new([0; SECRET]);
+        rand::fill(bytes.as_mut_slice()).map_err(|_| ControlError::NoRandomness)?;
+        let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_slice()));
+        if !text.starts_with('-') {
+            return Ok(text);
+        }
+    }
 }
 
 fn hash(secret: &str) -> String {
     hex::encode(digest(&SHA256, secret.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_never_looks_like_an_option() {
+        // One in 64 would.
+        for _ in 0..2000 {
+            let (_, secret) = Credentials::default()
+                .add_secret(NewSecret::default(), 1)
+                .unwrap();
+            assert!(!secret.starts_with('-'));
+        }
+    }
 }

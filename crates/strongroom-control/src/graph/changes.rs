@@ -93,6 +93,44 @@ fn service_principal(actor: &Actor, ask: &Ask) -> Outcome<Answer> {
     Ok(made(actor, ask, Kind::ServicePrincipals, &known))
 }
 
+/// Names and certificates can be changed; whatever else a client wants to change is refused, not passed over.
+pub(super) fn update(actor: &Actor, ask: &Ask, kind: Kind, known: &Principal) -> Outcome<Answer> {
+    let changes = ask
+        .body
+        .as_object()
+        .ok_or_else(|| bad("A JSON object is expected."))?;
+    let has_keys = matches!(kind, Kind::Applications | Kind::ServicePrincipals);
+    let fits = |name: &str| name == "displayName" || (has_keys && name == "keyCredentials");
+    if let Some(other) = changes.keys().find(|name| !fits(name) && !name.starts_with('@')) {
+        return Err(bad(format!("The property '{other}' cannot be changed here.")));
+    }
+    // Everything is read before anything is done.
+    let keys = changes.get("keyCredentials").and_then(Value::as_array);
+    let is_new = |key: &&Value| key.get("key").is_some_and(|key| !key.is_null());
+    let new = keys.into_iter().flatten().filter(is_new).map(certificate);
+    let new = new.collect::<Outcome<Vec<_>>>()?;
+    let named = |id: Uuid| keys.is_none_or(|keys| keys.iter().any(|key| names(key, id)));
+    if let Some(name) = text(&ask.body, "displayName") {
+        actor.rename(known.object_id, name)?;
+    }
+    for certificate in &new {
+        actor.add_certificate(known.object_id, certificate)?;
+    }
+    let before = known
+        .credentials()
+        .map(|credentials| credentials.certificates.as_slice());
+    for certificate in before.unwrap_or_default() {
+        if !named(certificate.id) {
+            actor.remove_credential(known.object_id, certificate.id)?;
+        }
+    }
+    Ok(Answer::empty(StatusCode::NO_CONTENT))
+}
+
+fn names(key: &Value, id: Uuid) -> bool {
+    text(key, "keyId").and_then(|key| key.parse().ok()) == Some(id)
+}
+
 /// The actions on one object.
 pub(super) fn act(actor: &Actor, ask: &Ask, kind: Kind, known: &Principal, action: &str) -> Outcome<Answer> {
     if !matches!(kind, Kind::Applications | Kind::ServicePrincipals) {

@@ -184,6 +184,7 @@ fn member(actor: &Actor, ask: &Ask, kind: Kind, key: &str, rest: &[Step<'_>]) ->
             actor.delete_principal(found.object_id)?;
             Ok(Answer::empty(StatusCode::NO_CONTENT))
         }
+        [] if ask.method == Method::PATCH => changes::update(actor, ask, kind, &found),
         [] => Err(ask.not_allowed()),
         [step] if reads => objects::related(actor, ask, kind, &found, step.name),
         [step] if posts => {

@@ -278,6 +278,66 @@ async fn an_application_may_bring_a_certificate_and_is_not_made_without_it() {
 }
 
 #[tokio::test]
+async fn names_and_certificates_change_and_nothing_else_does() {
+    let ward = Ward::new().await;
+    let rsa = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+    let key = |name: &str| {
+        let made = rcgen::CertificateParams::new([name.to_owned()])
+            .unwrap()
+            .self_signed(&rsa);
+        let body: String = made
+            .unwrap()
+            .pem()
+            .lines()
+            .filter(|line| !line.starts_with('-'))
+            .collect();
+        json!({"key": body, "displayName": name, "keyId": Uuid::new_v4()})
+    };
+    let made = ward
+        .post(
+            "/applications",
+            json!({"displayName": "ci", "keyCredentials": [key("one")]}),
+        )
+        .await;
+    let path = format!("/applications/{}", text(&made.body, "id"));
+    let change = async |body: Value| ward.ask(Method::PATCH, &path, body).await.status.as_u16();
+    assert_eq!(change(json!({"displayName": "cd"})).await, 204);
+    // What is sent back stays, what is new comes, what is left out goes.
+    let kept = made.body["keyCredentials"][0].clone();
+    assert_eq!(change(json!({"keyCredentials": [kept, key("two")]})).await, 204);
+    let shown = ward.get(&path).await.body;
+    let names = |shown: &Value| {
+        let keys = shown["keyCredentials"].as_array().unwrap();
+        keys.iter()
+            .map(|key| text(key, "displayName").to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (text(&shown, "displayName"), names(&shown)),
+        ("cd", vec!["one".to_owned(), "two".to_owned()])
+    );
+    assert_eq!(change(json!({"keyCredentials": [key("three")]})).await, 204);
+    assert_eq!(names(&ward.get(&path).await.body), ["three"]);
+    for wrong in [
+        json!({"web": {}}),
+        json!({"displayName": ""}),
+        json!({"keyCredentials": [{"key": "?"}]}),
+        json!([]),
+    ] {
+        assert_eq!(change(wrong.clone()).await, 400, "{wrong}");
+    }
+    let identity = ward.rig.nobody_id;
+    let told = ward
+        .ask(
+            Method::PATCH,
+            &format!("/servicePrincipals/{identity}"),
+            json!({"displayName": "x"}),
+        )
+        .await;
+    assert_eq!(told.status, 400, "an identity is called as its resource is");
+}
+
+#[tokio::test]
 async fn changes_of_the_directory_are_on_record_refused_ones_too_and_looks_are_not() {
     let ward = Ward::new().await;
     let rows = || {
