@@ -5,6 +5,8 @@ import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
+COMMAND_SECONDS = 300
+
 
 class Az:
     """Runs `az` and gives what it printed."""
@@ -14,7 +16,7 @@ class Az:
 
     def run(self, words):
         command = [os.environ["STRONGROOM_AZ"], *words]
-        return subprocess.run(command, capture_output=True, text=True, env=self.variables, check=False)
+        return subprocess.run(command, capture_output=True, text=True, env=self.variables, check=False, timeout=COMMAND_SECONDS)
 
     def text(self, *words):
         done = self.run(words)

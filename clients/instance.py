@@ -90,7 +90,7 @@ class OwnInstance:
 
     def stop(self):
         self.process.terminate()
-        self.process.wait()
+        self.process.wait(START_SECONDS)
         (self.data / "env").rename(self.data / "env-before")
 
     def run(self, *words, env=None):

@@ -39,6 +39,16 @@ def test_policies_and_network_rules_are_put_on_and_taken_off(az, instance, vault
     assert az("keyvault", "network-rule", "list", *name)["ipRules"] == []
 
 
+def test_a_key_without_purge_protection_is_purged_and_restored(az, tmp_path, vault):
+    address, file = ["--vault-name", vault["name"], "--name", "first"], str(tmp_path / "backup")
+    made = az("keyvault", "key", "create", *address, "--kty", "EC", "--curve", "P-256")
+    az("keyvault", "key", "backup", *address, "--file", file)
+    az("keyvault", "key", "delete", *address)
+    az("keyvault", "key", "purge", *address)
+    restored = az("keyvault", "key", "restore", "--vault-name", vault["name"], "--file", file)
+    assert restored["key"] == made["key"]
+
+
 def test_a_vault_is_deleted_recovered_and_purged(az, vault):
     name = ["--name", vault["name"]]
     az("keyvault", "delete", *name)

@@ -6,7 +6,6 @@ Driven by the environment file of `strongroom up`, as test_keyvault.py is.
 import base64
 import datetime
 import hashlib
-import json
 import os
 import secrets
 
@@ -28,6 +27,8 @@ from azure.keyvault.keys import (
 )
 from azure.keyvault.keys.crypto import EncryptionAlgorithm, KeyWrapAlgorithm, SignatureAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from instance import codes, encoded
 
 URL = os.environ.get("STRONGROOM_VAULT_URL")
 pytestmark = pytest.mark.skipif(not URL, reason="needs the environment of a running `strongroom up`")
@@ -60,20 +61,10 @@ def name():
     return "py-all-" + secrets.token_hex(6)
 
 
-def code(error):
-    """The status, the code and the inner code of a refusal."""
-    body = json.loads(error.value.response.text())["error"]
-    return error.value.status_code, body["code"], body.get("innererror", {}).get("code")
-
-
 def ask(client, path, body):
     """One operation at the vault itself: where the SDK would do it with the public half."""
     answer = client.send_request(HttpRequest("POST", f"{URL.rstrip('/')}{path}?api-version=7.6", json=body))
     return answer.status_code, answer.json()
-
-
-def encoded(value):
-    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
 
 
 def integer(number):
@@ -192,12 +183,12 @@ def test_a_backup_brings_every_version_back(client, name):
     backup = client.backup_key(name)
     with pytest.raises(ResourceExistsError) as taken:
         client.restore_key_backup(backup)
-    assert code(taken)[:2] == (409, "Conflict")
+    assert codes(taken)[:2] == (409, "Conflict")
     # The vault of a first start is protected from purging, so the name stays held: the blob is proven by its refusals alone here.
     client.begin_delete_key(name).result()
     with pytest.raises(ResourceExistsError) as held:
         client.restore_key_backup(backup)
-    assert code(held) == (409, "Conflict", "ObjectIsDeletedButRecoverable")
+    assert codes(held) == (409, "Conflict", "ObjectIsDeletedButRecoverable")
     client.begin_recover_deleted_key(name).wait()
     crypto = client.get_cryptography_client(name, key_version=first.properties.version)
     assert crypto.unwrap_key(KeyWrapAlgorithm.rsa_oaep_256, wrapped).key == b"k" * 32
@@ -250,10 +241,10 @@ def test_attributes_are_kept_and_shown(client, name):
     assert changed.properties.tags == {"a": "b"} and changed.properties.expires_on == later
     with pytest.raises(HttpResponseError) as refused:
         client.get_cryptography_client(name).unwrap_key(KeyWrapAlgorithm.rsa_oaep_256, b"\1" * 256)
-    assert code(refused)[:2] == (403, "Forbidden")
+    assert codes(refused)[:2] == (403, "Forbidden")
     with pytest.raises(HttpResponseError) as refused:
         client.update_key_properties(name, tags={f"t{n}": "" for n in range(16)})
-    assert code(refused)[:2] == (400, "BadParameter")
+    assert codes(refused)[:2] == (400, "BadParameter")
 
 
 def test_a_key_that_may_not_leave_is_not_released(client, name):
@@ -276,7 +267,7 @@ def test_what_was_never_there_is_not_found(client, name):
     ]:
         with pytest.raises(ResourceNotFoundError) as missing:
             call()
-        assert code(missing)[:2] == (404, "KeyNotFound")
+        assert codes(missing)[:2] == (404, "KeyNotFound")
 
 
 def test_kinds_that_need_an_hsm_are_refused_with_the_reason(client, name):
@@ -288,5 +279,5 @@ def test_kinds_that_need_an_hsm_are_refused_with_the_reason(client, name):
     ]:
         with pytest.raises(HttpResponseError) as refused:
             make()
-        assert code(refused) == (400, "BadParameter", None)
+        assert codes(refused) == (400, "BadParameter", None)
         assert "HSM" in refused.value.message

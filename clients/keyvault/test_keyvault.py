@@ -6,7 +6,6 @@ STRONGROOM_VAULT_URL, REQUESTS_CA_BUNDLE, and HTTPS_PROXY, through which any `<v
 
 import base64
 import datetime
-import json
 import os
 import re
 import secrets
@@ -24,6 +23,8 @@ from azure.core.rest import HttpRequest
 from azure.identity import ClientSecretCredential
 from azure.keyvault.keys import KeyClient, KeyOperation
 from azure.keyvault.keys.crypto import KeyWrapAlgorithm
+
+from instance import codes
 
 URL = os.environ.get("STRONGROOM_VAULT_URL")
 pytestmark = pytest.mark.skipif(not URL, reason="needs the environment of a running `strongroom up`")
@@ -59,12 +60,6 @@ def unwrap(client, key, algorithm, wrapped):
 
 def wrap(client, key, algorithm):
     return client.get_cryptography_client(key.name, key_version=key.properties.version).wrap_key(algorithm, SEED)
-
-
-def code(error):
-    """The status, the code and the inner code of a refusal."""
-    body = json.loads(error.value.response.text())["error"]
-    return error.value.status_code, body["code"], body.get("innererror", {}).get("code")
 
 
 @pytest.mark.parametrize("size", [2048, 3072, 4096])
@@ -103,7 +98,7 @@ def test_old_versions_unwrap_after_rotation(client, name):
     assert unwrap(client, first, ALGORITHMS[0], wrapped) == SEED
     with pytest.raises(HttpResponseError) as refused:
         unwrap(client, second, ALGORITHMS[0], wrapped)
-    assert code(refused) == (400, "BadParameter", None)
+    assert codes(refused) == (400, "BadParameter", None)
     versions = [version.version for version in client.list_properties_of_key_versions(name)]
     assert sorted(versions) == sorted([first.properties.version, second.properties.version])
 
@@ -116,7 +111,7 @@ def test_a_disabled_key_does_not_unwrap_until_it_is_enabled(client, name):
     assert client.update_key_properties(name, enabled=False).properties.enabled is False
     with pytest.raises(HttpResponseError) as refused:
         user.unwrap_key(ALGORITHMS[0], wrapped)
-    assert code(refused) == (403, "Forbidden", "KeyDisabled")
+    assert codes(refused) == (403, "Forbidden", "KeyDisabled")
     client.update_key_properties(name, enabled=True)
     assert user.unwrap_key(ALGORITHMS[0], wrapped).key == SEED
 
@@ -144,15 +139,15 @@ def test_a_deleted_key_is_not_found_holds_its_name_and_comes_back(client, name):
     assert deleted.scheduled_purge_date > deleted.deleted_date
     with pytest.raises(ResourceNotFoundError) as missing:
         client.get_key(name)
-    assert code(missing) == (404, "KeyNotFound", None)
+    assert codes(missing) == (404, "KeyNotFound", None)
     with pytest.raises(ResourceExistsError) as taken:
         client.create_rsa_key(name, size=2048)
-    assert code(taken) == (409, "Conflict", "ObjectIsDeletedButRecoverable")
+    assert codes(taken) == (409, "Conflict", "ObjectIsDeletedButRecoverable")
     assert client.get_deleted_key(name).id == key.id
     assert name in [row.name for row in client.list_deleted_keys()]
     with pytest.raises(HttpResponseError) as refused:
         client.purge_deleted_key(name)
-    assert code(refused)[:2] == (403, "Forbidden")
+    assert codes(refused)[:2] == (403, "Forbidden")
     client.begin_recover_deleted_key(name).wait()
     assert unwrap(client, key, ALGORITHMS[0], wrapped) == SEED
 
@@ -173,7 +168,7 @@ def test_kinds_of_keys_that_need_an_hsm_are_refused(client, name):
     ]:
         with pytest.raises(HttpResponseError) as refused:
             make()
-        assert code(refused) == (400, "BadParameter", None)
+        assert codes(refused) == (400, "BadParameter", None)
 
 
 def test_a_wrong_secret_gets_no_token():
