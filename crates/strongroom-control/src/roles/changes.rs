@@ -127,8 +127,19 @@ impl Actor {
             change.commit()?;
             return Ok(changed);
         }
+        let scope = new.scope.clone();
         let made = assign(&mut change, new, Some(self.caller), self.control.now())?;
         change.commit()?;
+        // Whoever deletes a resource takes its row away first and its assignments then: one of the two sees the other.
+        if there == Some(true) && self.is_there(&scope) == Some(false) {
+            let mut change = self.control.change();
+            change.remove_assignment(made.id);
+            change.commit()?;
+            return Err(ControlError::NotFound {
+                what: "resource",
+                name: scope.to_string(),
+            });
+        }
         Ok(made)
     }
 

@@ -2,14 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
 use strongroom_azure::ResourceId;
 use uuid::Uuid;
 
 use super::definition::PermissionText;
-use super::{ASSIGN, ActionKind, Assignment, BuiltInRole, NewRole, RoleDefinition, Roles, UNASSIGN};
+use super::{
+    ASSIGN, ActionKind, Assignment, BuiltInRole, NewAssignment, NewRole, RoleDefinition, Roles, UNASSIGN,
+};
+use crate::control::{Control, Index};
 use crate::directory::{Credentials, Directory, Principal, PrincipalDetail, PrincipalType};
+use crate::error::ControlError;
 
 const USERS: u8 = 4;
 const GROUPS: u8 = 5;
@@ -270,4 +275,56 @@ fn a_role_that_makes_no_sense_says_why() {
         "2048",
     );
     refused(&|new| new.assignable_scopes.clear(), "assignable");
+}
+
+/// An inventory in which a resource is there when it is first asked for, and gone after that.
+struct Fading(AtomicBool);
+
+impl Index for Fading {
+    fn has(&self, _: &ResourceId) -> bool {
+        !self.0.swap(true, Ordering::SeqCst)
+    }
+
+    fn show(&self, _: serde_json::Value) {}
+
+    fn hide(&self, _: &ResourceId) {}
+}
+
+struct Still;
+
+impl strongroom_seal::Clock for Still {
+    fn now(&self) -> strongroom_seal::Moment {
+        let now = std::time::Duration::from_secs(1_800_000_000);
+        strongroom_seal::Moment { boot: now, wall: now }
+    }
+}
+
+#[test]
+fn a_role_on_a_resource_that_goes_meanwhile_does_not_wait_for_the_next_of_that_name() {
+    let place = tempfile::tempdir().unwrap();
+    let root = strongroom_vault::RootKey::File(place.path().join("root-key"));
+    let vaults = strongroom_vault::VaultEngine::open(&place.path().join("vault"), root, Arc::new(Still));
+    let control = Control::open(&place.path().join("control"), vaults.unwrap(), Arc::new(Still)).unwrap();
+    let (owner, _) = control.ensure_administrator(None).unwrap();
+    let subscription: ResourceId = format!("/subscriptions/{}", control.subscription())
+        .parse()
+        .unwrap();
+    let role = BuiltInRole::by_name("Owner").unwrap();
+    control
+        .ensure_assignment(owner.object_id, role, &subscription)
+        .unwrap();
+    control.keep_index(Box::new(Fading(AtomicBool::new(false))));
+    let new = NewAssignment {
+        id: id(1),
+        principal: owner.object_id,
+        principal_type: None,
+        role: role.id,
+        scope: subscription
+            .child("resourceGroups/rg/providers/N.S/things/t")
+            .unwrap(),
+        description: None,
+    };
+    let refused = control.actor(owner.object_id).assign(new).unwrap_err();
+    assert!(matches!(refused, ControlError::NotFound { .. }), "{refused}");
+    assert!(control.state().roles.assignment(id(1)).is_none());
 }
