@@ -16,6 +16,7 @@ const BENCHES: &[(&str, &str, &str)] = &[
     ("strongroom-seal", "throughput", "Sealing and opening"),
     ("strongroom-store", "records", "Records, rotation and rekey"),
     ("strongroom-control", "decisions", "Deciding who may do what"),
+    ("strongroom-control", "accounts", "Ten thousand accounts"),
     ("strongroom-testkit", "system", "The whole system"),
 ];
 

@@ -59,14 +59,14 @@ fn main() {
         .object_id;
     control
         .actor(administrator.object_id)
-        .add_member(group, template.identity)
+        .add_member(group, template.identity.unwrap())
         .unwrap();
     drop(control);
     fill(&path.join("control.db"), &template, &assignment, group);
     let control = open();
 
     let caller = Caller {
-        object_id: template.identity.to_string(),
+        object_id: template.identity.unwrap().to_string(),
         app_id: None,
         tenant: control.tenant(),
         issuer: String::new(),
@@ -105,11 +105,7 @@ fn account() -> NewAccount {
         name: "acct".to_owned(),
         resource_group: "rg".to_owned(),
         location: "local".to_owned(),
-        encryption: Encryption {
-            vault_url: "https://kv1.vault.localhost".to_owned(),
-            key_name: "customer".to_owned(),
-            key_version: None,
-        },
+        encryption: Encryption::customer("https://kv1.vault.localhost", "customer", None),
     }
 }
 
@@ -129,7 +125,7 @@ fn fill(database: &Path, account: &Account, assignment: &Assignment, group: Uuid
         let account = Account {
             id: AccountId::from_uuid(Uuid::new_v4()),
             name: name.clone(),
-            identity,
+            identity: Some(identity),
             ..account.clone()
         };
         put("account", &name, json!(account));

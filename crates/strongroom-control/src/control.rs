@@ -191,6 +191,11 @@ impl Control {
         Change::begin(&self.shared)
     }
 
+    /// Milliseconds since the Unix epoch.
+    pub(crate) fn now_ms(&self) -> i64 {
+        i64::try_from(self.shared.clock.now().wall.as_millis()).unwrap_or(i64::MAX)
+    }
+
     /// Seconds since the Unix epoch.
     pub(crate) fn now(&self) -> u64 {
         self.shared.clock.now().wall.as_secs()

@@ -177,11 +177,64 @@ pub enum ControlError {
     /// Account keys are turned off.
     #[error("Failed to list key. disableLocalAuth is set to be true")]
     LocalAuthDisabled,
-    /// The account has sealed data that only its own id can open.
-    #[error("the account {name} has sealed data: nothing could open it again")]
-    AccountInUse {
+    /// The account's keys are being switched; try again when that is over.
+    #[error(
+        "Call to Microsoft.CognitiveServices/accounts failed. Error message: Account {id} in state Accepted"
+    )]
+    AccountBusy {
+        /// The account.
+        id: String,
+    },
+    /// The account is deleted and can be recovered: recover or purge it.
+    #[error(
+        "An existing resource with ID '{id}' has been soft-deleted. To restore the resource, you must specify 'restore' to be \
+         'true' in the property. If you don't want to restore existing resource, please purge it first."
+    )]
+    AccountDeleted {
+        /// The account.
+        id: String,
+    },
+    /// The name or subdomain belongs to another account, maybe to a deleted one.
+    #[error(
+        "Please pick a different name. The subdomain name '{label}' is not available as it's already used by a resource. If the \
+         resource using the name was deleted in the last 48 hours, you may need to purge the deleted resource."
+    )]
+    LabelTaken {
+        /// The label.
+        label: String,
+    },
+    /// A subdomain stays as it is.
+    #[error("The custom subdomain name of an account cannot be changed once it is set.")]
+    SubdomainFixed,
+    /// An account stays in its region.
+    #[error(
+        "The resource '{name}' already exists in location '{known}' in resource group '{group}'. A resource with the same name \
+         cannot be created in location '{wanted}'. Please select a new resource name."
+    )]
+    LocationFixed {
         /// The account's name.
         name: String,
+        /// Its resource group.
+        group: String,
+        /// Where it is.
+        known: String,
+        /// Where it was to be.
+        wanted: String,
+    },
+    /// A new resource needs a region.
+    #[error("The location property is required for this definition.")]
+    LocationRequired,
+    /// Accounts of this kind are not served.
+    #[error("The account type '{kind}' is either invalid or unavailable in given region.")]
+    WrongKind {
+        /// The kind.
+        kind: String,
+    },
+    /// There is no such price tier.
+    #[error("The SKU '{sku}' is either invalid or unavailable for this account type.")]
+    WrongSku {
+        /// The tier.
+        sku: String,
     },
     /// The database could not be read or written.
     #[error("control.db: {0}")]
@@ -274,7 +327,15 @@ impl ControlError {
                     _ => "ResourceNotFound",
                 },
             ),
-            Self::AlreadyExists { .. } | Self::AccountInUse { .. } => (ErrorStatus::CONFLICT, "Conflict"),
+            Self::AlreadyExists { .. } => (ErrorStatus::CONFLICT, "Conflict"),
+            Self::AccountBusy { .. } => (ErrorStatus::CONFLICT, "AccountProvisioningStateInvalid"),
+            Self::AccountDeleted { .. } => (ErrorStatus::CONFLICT, "FlagMustBeSetForRestore"),
+            Self::LabelTaken { .. } => (ErrorStatus::CONFLICT, "CustomDomainInUse"),
+            Self::SubdomainFixed => (BAD, "CannotChangeCustomDomain"),
+            Self::LocationFixed { .. } => (ErrorStatus::CONFLICT, "InvalidResourceLocation"),
+            Self::LocationRequired => (BAD, "LocationRequired"),
+            Self::WrongKind { .. } => (BAD, "InvalidApiSetId"),
+            Self::WrongSku { .. } => (BAD, "InvalidSkuId"),
             Self::Database(_)
             | Self::Document(_)
             | Self::FutureFormat { .. }

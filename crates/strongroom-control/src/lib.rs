@@ -28,7 +28,9 @@ mod vaults;
 
 // The public interface is:
 pub use accounts::{
-    Account, Anchor, Crud, Deployment, Encryption, KeySlot, NewAccount, OpenAiRights, RevocationPolicy,
+    Account, AiService, Anchor, Crud, Deletion, Deployment, Direction, Encryption, KeySlot, KeySource, Mark,
+    NewAccount, OpenAiRights, PROVIDER_VAULT, RevocationPolicy, ServedModel, ServiceFault, ServiceKeyError,
+    Switch, Switched, ensure_service_key,
 };
 pub use actor::Actor;
 pub use arm::{Arm, ArmError, ArmParts, LogSink, LogSinks, NoLogSink, syntax};

@@ -78,6 +78,30 @@ pub(crate) const USER_PRINCIPAL_NAME: RangeInclusive<usize> = 3..=113;
 /// User-assigned identities that one account may have.
 pub(crate) const ACCOUNT_IDENTITIES: usize = 64;
 
+/// Bytes of an account's properties that mean nothing here and are kept.
+pub(crate) const ACCOUNT_PROPERTIES: usize = 64 * 1024;
+
+/// How long a deleted account can be recovered, as on Azure.
+pub(crate) const DELETED_ACCOUNT_KEPT: Duration = Duration::from_secs(48 * 3600);
+
+/// How often is looked whether a deleted account's time is over.
+pub(crate) const ACCOUNT_CHECK: Duration = Duration::from_secs(600);
+
+/// How long to wait before a switch of keys that cannot go on now is tried again; doubled each time up to the second.
+pub(crate) const SWITCH_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// How long a new key of an account may be unreachable before the one before stays.
+pub(crate) const SWITCH_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Rules of one kind in an account's firewall, as on Azure.
+pub(crate) const NETWORK_RULES: usize = 200;
+
+/// Capacity that deployments of one model may have.
+pub(crate) const DEPLOYMENT_CAPACITY: u64 = 1000;
+
+/// Deployments that one account may have.
+pub(crate) const DEPLOYMENTS: usize = 1000;
+
 /// Role assignments that one directory may have, as many as one Azure subscription has.
 pub(crate) const ASSIGNMENTS: usize = 4000;
 

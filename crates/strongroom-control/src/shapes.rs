@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::accounts::Account;
 use crate::control::Control;
 use crate::directory::{Principal, PrincipalDetail};
 use crate::roles::{Assignment, RoleDefinition};
@@ -162,62 +161,6 @@ impl Control {
                 "clientId": client_id,
             },
         }))
-    }
-
-    /// An account as Resource Manager shows it, as far as this control plane knows it.
-    pub fn account_shape(&self, account: &Account) -> Value {
-        let state = self.state();
-        let identities: serde_json::Map<String, Value> = account
-            .user_assigned
-            .iter()
-            .map(|resource| (resource.clone(), user_assigned(&state, resource)))
-            .collect();
-        let kind = if identities.is_empty() {
-            "SystemAssigned"
-        } else {
-            "SystemAssigned, UserAssigned"
-        };
-        json!({
-            "id": account.resource_id(),
-            "name": account.name,
-            "type": "Microsoft.CognitiveServices/accounts",
-            "kind": "OpenAI",
-            "location": account.location,
-            "sku": {"name": "S0"},
-            "identity": {
-                "type": kind,
-                "principalId": account.identity,
-                "tenantId": state.tenant.id,
-                "userAssignedIdentities": identities,
-            },
-            "properties": {
-                "provisioningState": "Succeeded",
-                "customSubDomainName": account.name,
-                "disableLocalAuth": account.disable_local_auth,
-                "internalId": account.id.to_string(),
-                "encryption": {
-                    "keySource": "Microsoft.KeyVault",
-                    "keyVaultProperties": {
-                        "keyVaultUri": account.encryption.vault_url,
-                        "keyName": account.encryption.key_name,
-                        "keyVersion": account.encryption.key_version,
-                    },
-                },
-            },
-        })
-    }
-}
-
-/// Who an account's user-assigned identity is; nothing, once it was deleted.
-fn user_assigned(state: &crate::state::State, resource: &str) -> Value {
-    let named = |known: &&std::sync::Arc<Principal>| {
-        known
-            .resource()
-            .is_some_and(|known| known.eq_ignore_ascii_case(resource))
-    };
-    match state.directory.all().find(named) {
-        Some(known) => json!({"principalId": known.object_id, "clientId": known.client_id()}),
-        None => json!({}),
     }
 }
 

@@ -148,7 +148,8 @@ impl<'a> Change<'a> {
     }
 
     pub(crate) fn put_account(&mut self, account: Account) -> Result<Arc<Account>, ControlError> {
-        self.batch.put(ACCOUNT, &account.name, &account)?;
+        self.batch
+            .put(ACCOUNT, &account.name.to_ascii_lowercase(), &account)?;
         let account = Arc::new(account);
         Arc::make_mut(&mut self.next.accounts).put(Arc::clone(&account));
         self.accounts = true;

@@ -36,11 +36,7 @@ fn vaults(folder: &Path) -> VaultEngine {
 }
 
 fn account(control: &Control) -> Arc<Account> {
-    let encryption = Encryption {
-        vault_url: "https://kv1.vault.localhost".to_owned(),
-        key_name: "customer".to_owned(),
-        key_version: None,
-    };
+    let encryption = Encryption::customer("https://kv1.vault.localhost", "customer", None);
     let (name, resource_group) = ("acct".to_owned(), "rg".to_owned());
     control
         .ensure_account(&NewAccount {
@@ -165,7 +161,7 @@ fn only_one_of_many_racing_anchors_is_pinned() {
 fn the_vault_asks_and_roles_answer() {
     let folder = TempDir::new().unwrap();
     let control = open(folder.path());
-    let identity = account(&control).identity;
+    let identity = account(&control).identity.unwrap();
     let vault = control.ensure_vault("kv1", "rg").unwrap();
     let caller = Caller {
         object_id: identity.to_string(),

@@ -42,9 +42,10 @@ fn child() {
         let name = format!("a{}-{number}", std::process::id());
         let account = rig::ensure(&control, &name);
         say(format!("made {name}"));
-        assign(&owner, account.identity, "Key Vault Crypto User", &vault).unwrap();
-        say(format!("assigned {}", account.identity));
-        owner.add_member(group, account.identity).unwrap();
+        let identity = account.identity.unwrap();
+        assign(&owner, identity, "Key Vault Crypto User", &vault).unwrap();
+        say(format!("assigned {identity}"));
+        owner.add_member(group, identity).unwrap();
         if number % 3 == 0 {
             say(format!("deleting {name}"));
             owner.delete_account(&name).unwrap();
@@ -96,7 +97,7 @@ fn check(folder: &std::path::Path, owner: uuid::Uuid, said: &[Vec<String>]) {
     let names: BTreeSet<_> = accounts.iter().map(|account| account.name.clone()).collect();
     for account in accounts.iter() {
         // An account has its identity.
-        let identity = control.principal(account.identity).unwrap();
+        let identity = control.principal(account.identity.unwrap()).unwrap();
         assert_eq!(identity.resource(), Some(account.resource_id().as_str()));
     }
     let owner = control.actor(owner);

@@ -296,26 +296,24 @@ fn a_system_assigned_identity_lives_and_dies_with_its_account() {
     let rig = Rig::new();
     let account = rig.account("acct");
     let scope: ResourceId = account.resource_id().parse().unwrap();
-    rig.assign(account.identity, "Key Vault Crypto User", &rig.vault);
+    let identity = account.identity.unwrap();
+    rig.assign(identity, "Key Vault Crypto User", &rig.vault);
     rig.assign(
         rig.app("user").object_id,
         "Cognitive Services OpenAI User",
         &scope,
     );
-    assert_eq!(
-        code(rig.owner.delete_principal(account.identity)),
-        "Request_BadRequest"
-    );
+    assert_eq!(code(rig.owner.delete_principal(identity)), "Request_BadRequest");
     assert_eq!(code(rig.caller().delete_account("acct")), "AuthorizationFailed");
     rig.owner.delete_account("acct").unwrap();
-    assert!(!rig.decides(account.identity, Some("k"), KeyAction::Unwrap));
+    assert!(!rig.decides(identity, Some("k"), KeyAction::Unwrap));
     assert!(rig.control.accounts().borrow().is_empty());
     let rig = rig.reopen();
-    assert!(rig.control.principal(account.identity).is_none() && rig.control.account("acct").is_none());
+    assert!(rig.control.principal(identity).is_none() && rig.control.account("acct").is_none());
     let left = rig.owner.assignments(&rig.group, Default::default()).unwrap();
     assert!(left.iter().all(|known| known.scope != account.resource_id()));
     assert!(
-        left.iter().any(|known| known.principal == account.identity),
+        left.iter().any(|known| known.principal == identity),
         "what it had elsewhere is shown"
     );
 }

@@ -32,7 +32,7 @@ pub use error::{Corruption, OpenStoreError, StorageFault, StoreError};
 pub use event::{NotKept, StoreEvent, Witness};
 pub use jobs::{JobId, JobKind, JobState, JobStatus};
 pub use keyring::{
-    Anchor, AnchorError, AnchorKeeper, Binding, KeyDenied, KeyState, KeyStatus, LastAnswer, Lease,
+    Anchor, AnchorError, AnchorKeeper, Binding, KeyDenied, KeyState, KeyStatus, LastAnswer, Lease, Vaults,
 };
 pub use object::{
     Change, Expiry, KeyVersionNeed, Listing, Meta, NewObject, Object, Order, Page, PartSize, Statistics,

@@ -1,6 +1,7 @@
 //! A vault that fails on cue.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ pub struct FailingVault {
     script: Arc<Mutex<Script>>,
     released: watch::Sender<u64>,
     calls: watch::Sender<Calls>,
+    no_wraps: Arc<AtomicBool>,
 }
 
 /// How often the vault was asked.
@@ -71,7 +73,13 @@ impl FailingVault {
             })),
             released: watch::Sender::new(0),
             calls: watch::Sender::new(Calls::default()),
+            no_wraps: Arc::default(),
         }
+    }
+
+    /// Whether it refuses to wrap, and does everything else.
+    pub fn refuse_wraps(&self, refuse: bool) {
+        self.no_wraps.store(refuse, Ordering::Relaxed);
     }
 
     /// From now on, for every call.
@@ -148,6 +156,8 @@ impl KeyWrap for FailingVault {
         seed: &'a Secret<32>,
     ) -> BoxFuture<'a, Result<WrappedSeed, VaultError>> {
         let cue = self.cue(|calls| calls.wrapped += 1);
+        let refused = self.no_wraps.load(Ordering::Relaxed);
+        let cue = if refused { Cue::Refused } else { cue };
         Box::pin(self.act(cue, self.inner.wrap(key, seed)))
     }
 

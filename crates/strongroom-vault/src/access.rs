@@ -131,6 +131,18 @@ pub trait Access: Send + Sync + 'static {
     fn is_trusted_service(&self, caller: &Caller) -> bool;
 }
 
+impl VaultSettings {
+    /// Whether the vault's permission model lets a caller do this with a key of its, by what holds now.
+    pub fn allows(&self, access: &dyn Access, caller: &Caller, key: &str, action: KeyAction) -> bool {
+        let needed = Needed {
+            key: Some(key),
+            action,
+            permission: KeyPermission::of(action),
+        };
+        decide(access, caller, self, needed) == Decision::Allowed
+    }
+}
+
 /// What an operation needs, in the words of both permission models.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Needed<'a> {

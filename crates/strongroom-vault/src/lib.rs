@@ -38,7 +38,7 @@ pub use engine::settings::{
 pub use engine::uses::{Used, Using};
 pub use engine::{OpenVaultError, VaultEngine};
 pub use maintenance::Maintenance;
-pub use network::{IpRange, NetworkRules, NoIpRange, VirtualNetwork};
+pub use network::{Barrier, IpRange, NetworkRules, NoIpRange, VirtualNetwork};
 pub use policy::{AccessPolicy, KeyPermission};
 pub use routes::{ClientAddress, VaultHost, VaultRoutes, routes};
 pub use throttle::{Throttle, Throttling};

@@ -1,4 +1,4 @@
-//! A vault's firewall: from which addresses it may be asked.
+//! A firewall: from which addresses a vault, or an account of the AI service, may be asked.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// From where a vault may be asked. The default lets everybody through, as a vault that was made without rules.
+/// From where a vault or an account may be asked. The default lets everybody through, as a vault that was made without rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkRules {
     /// Whether it may be asked over the network at all. Without it only trusted services get through, for there is no private
@@ -45,7 +45,7 @@ pub struct VirtualNetwork {
 
 /// What keeps a request out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Barrier {
+pub enum Barrier {
     /// No rule lets the address through.
     Firewall,
     /// The vault is not to be asked over the network.
@@ -54,7 +54,7 @@ pub(crate) enum Barrier {
 
 impl NetworkRules {
     /// Whether a request from `address` gets through. An address that the listener does not know matches no rule.
-    pub(crate) fn admit(
+    pub fn admit(
         &self,
         address: Option<IpAddr>,
         is_trusted_service: impl FnOnce() -> bool,

@@ -88,6 +88,7 @@ pub(crate) fn router(admin: Admin) -> Router {
     let export = Router::new().route("/strongroom/export", post(export));
     let other = Router::new()
         .route("/strongroom/status", get(status))
+        .route("/strongroom/pins", get(pins))
         .route("/strongroom/jobs", get(jobs))
         .route("/strongroom/rekey", post(rekey))
         .route("/strongroom/rewrap", post(rewrap));
@@ -180,6 +181,12 @@ async fn status(State(admin): State<Admin>, asking: Asker) -> Result<Json<status
         admin.journals.rows(),
     );
     Ok(Json(status.await?))
+}
+
+/// Which keys each account's seeds may be under, and what is pinned of it: of the deleted ones too, as long as they are kept.
+async fn pins(State(admin): State<Admin>) -> Json<Vec<status::Pinned>> {
+    let all = admin.control.accounts_with_content();
+    Json(all.iter().filter_map(|account| status::pinned(account)).collect())
 }
 
 async fn jobs(State(admin): State<Admin>, asking: Asker) -> Result<Json<Vec<Value>>, Failed> {

@@ -6,31 +6,32 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::Response;
 use strongroom_azure::ResourceId;
 use strongroom_azure::token::{KeyHosts, KeyHostsError, RemoteKeys, TokenError, TrustedIssuer, Verifier};
 use strongroom_control::{
-    Account, ActionKind, Actor, AnchorFault, Control, OpenAiRights, RevocationPolicy, TokenIssuer,
-    VAULT_DOMAIN,
+    Account, ActionKind, Actor, AnchorFault, Control, Encryption, OpenAiRights, RevocationPolicy,
+    TokenIssuer, VAULT_DOMAIN,
 };
 use strongroom_models::Engine;
-use strongroom_seal::{AccountId, BoxFuture, Clock, KeyName, KeyWrap};
+use strongroom_seal::{AccountId, BoxFuture, KeyName};
 use strongroom_service::{
     AccountName, AuthDenied, Authenticate, Caller, Credential, Crud, Deployments, Rights,
 };
 use strongroom_store::{Anchor, AnchorError, AnchorKeeper, Binding, Store};
-use strongroom_vault::{
-    Connections, KeyChanged, KeyVaultClient, KeyVaultClientConfig, VaultCredential, VaultHosts,
-};
+use strongroom_vault::{Barrier, ClientAddress, KeyChanged};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 use crate::admin::{Denied, Guard, Right};
 use crate::config::{KeyFetching, Settings};
 use crate::folder::FolderError;
-use crate::listen::Ports;
+use crate::listen::refusal;
 use crate::start::StartError;
 
 /// For whom the data plane's tokens are meant.
@@ -47,28 +48,6 @@ pub(crate) type Engines = HashMap<String, Arc<dyn Engine>>;
 /// The URL of a vault in key ids. Without a port, so that they stay the same when ports change.
 pub(crate) fn vault_url(vault: &str) -> String {
     format!("https://{vault}.{VAULT_DOMAIN}")
-}
-
-/// The service's way to the customer key: the official client, over our own TLS door, as the account's managed
-/// identity. The same path as on Azure.
-pub(crate) fn vault_client(
-    authority_pem: &str,
-    ports: Ports,
-    identity_secret: Zeroizing<String>,
-    clock: Arc<dyn Clock>,
-) -> Result<Arc<dyn KeyWrap>, StartError> {
-    let credential = VaultCredential::AppService {
-        endpoint: format!("http://127.0.0.1:{}/msi/token", ports.http),
-        header: identity_secret,
-        client_id: None,
-    };
-    let mut config = KeyVaultClientConfig::new(credential, VaultHosts::below([VAULT_DOMAIN])?, clock);
-    config.connections = Connections {
-        trusted_roots: Some(authority_pem.as_bytes().to_vec()),
-        localhost: Some(([127, 0, 0, 1], ports.https).into()),
-        environment_proxy: false,
-    };
-    Ok(Arc::new(KeyVaultClient::new(config)?))
 }
 
 /// "This account uses that key": from the control plane to the keyring. Ends when nobody watches any more.
@@ -100,19 +79,16 @@ pub(crate) fn bindings(
 }
 
 fn binding(account: &Account, revocation_bound: Duration, outage_grace: Duration) -> Option<Binding> {
-    let key = |vault: &str, name: &str| {
-        KeyName::new(vault, name)
-            .inspect_err(
-                |error| tracing::error!(%error, account = %account.id, "an account's key has no usable name"),
-            )
-            .ok()
-    };
-    let encryption = &account.encryption;
+    let Keys {
+        key,
+        version,
+        retiring,
+    } = keys(account)?;
     Some(Binding {
         account: account.id,
-        key: key(&encryption.vault_url, &encryption.key_name)?,
-        version: encryption.key_version.clone(),
-        retiring: None,
+        key,
+        version,
+        retiring,
         anchor: account.anchor.map(|anchor| Anchor {
             version: anchor.version,
             check: anchor.check,
@@ -120,6 +96,46 @@ fn binding(account: &Account, revocation_bound: Duration, outage_grace: Duration
         revocation_bound,
         outage_grace,
     })
+}
+
+/// The keys that an account's record names, as the keyring is told.
+pub(crate) struct Keys {
+    key: KeyName,
+    version: Option<String>,
+    retiring: Option<KeyName>,
+}
+
+/// None, if they have no names that vaults know.
+pub(crate) fn keys(account: &Account) -> Option<Keys> {
+    let name = |encryption: &Encryption| {
+        encryption
+            .key()
+            .inspect_err(
+                |error| tracing::error!(%error, account = %account.id, "an account's key has no usable name"),
+            )
+            .ok()
+    };
+    let (first, second) = account.keys();
+    let key = name(first)?;
+    // Another version of a key, or another identity that asks for it, is no other key.
+    let retiring = second.and_then(name).filter(|retiring| *retiring != key);
+    Some(Keys {
+        key,
+        version: first.key_version.clone(),
+        retiring,
+    })
+}
+
+impl Keys {
+    /// The names of all of them.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &KeyName> {
+        std::iter::once(&self.key).chain(&self.retiring)
+    }
+
+    /// Whether the keyring was told just these.
+    pub(crate) fn is_bound(&self, binding: &Binding) -> bool {
+        binding.key == self.key && binding.version == self.version && binding.retiring == self.retiring
+    }
 }
 
 /// The keyring's anchors, kept in the account resources.
@@ -168,9 +184,10 @@ pub(crate) async fn push(
             .borrow()
             .iter()
             .filter(|binding| {
+                let keys = || std::iter::once(&binding.key).chain(&binding.retiring);
                 changed
                     .as_ref()
-                    .is_none_or(|change| concerns(change, &binding.key))
+                    .is_none_or(|change| keys().any(|key| concerns(change, key)))
             })
             .map(|binding| binding.account)
             .collect();
@@ -199,13 +216,15 @@ pub(crate) fn deployments(
     let first = table(&accounts.borrow_and_update(), &engines.borrow_and_update());
     let (publish, deployments) = watch::channel(Arc::new(first));
     let follow = async move {
+        // Engines mostly stay as they are at the start, and then nobody is left who could say otherwise.
+        let mut engines_change = true;
         loop {
-            let changed = tokio::select! {
-                changed = accounts.changed() => changed,
-                changed = engines.changed() => changed,
-            };
+            tokio::select! {
+                changed = accounts.changed() => if changed.is_err() { return },
+                changed = engines.changed(), if engines_change => engines_change = changed.is_ok(),
+            }
             let next = table(&accounts.borrow_and_update(), &engines.borrow_and_update());
-            if changed.is_err() || publish.send(Arc::new(next)).is_err() {
+            if publish.send(Arc::new(next)).is_err() {
                 return;
             }
         }
@@ -265,6 +284,21 @@ pub(crate) fn foreign(settings: &Settings, control: &Control) -> Result<Vec<Trus
     }])
 }
 
+/// The firewalls of accounts: refuses what comes from where an account may not be asked, in the words that Azure has for it.
+/// An account that is not there has none; who asks for it is told so by what stands behind.
+pub(crate) async fn firewall(control: Control, request: Request, next: Next) -> Response {
+    let account = request.extensions().get::<AccountName>();
+    let account = account.and_then(|name| control.account_at(&name.0));
+    let address = request.extensions().get::<ClientAddress>().map(|client| client.0);
+    let admitted = account.map_or(Ok(()), |account| account.network.admit(address, || false));
+    let message = match admitted {
+        Ok(()) => return next.run(request).await,
+        Err(Barrier::Firewall) => "Access denied due to Virtual Network/Firewall rules.",
+        Err(Barrier::Connection) => "Public access is disabled. Please configure private endpoint.",
+    };
+    refusal(StatusCode::FORBIDDEN, "AccessDenied", message)
+}
+
 /// Who calls the data plane or the administrator's routes, as the control plane knows them.
 #[derive(Clone)]
 pub(crate) struct Callers {
@@ -296,7 +330,8 @@ impl Callers {
             .ok_or(AuthDenied::Unknown)?;
         Ok(Caller {
             account: account.id,
-            account_name: account.name.clone(),
+            // As it was addressed: by its name, or by its subdomain.
+            account_name: name.to_owned(),
             name: format!("key{}", slot + 1),
             rights: Rights::ALL,
         })
@@ -314,7 +349,7 @@ impl Callers {
                     AuthDenied::Unknown
                 }
             })?;
-        let account = self.control.account(name).ok_or(AuthDenied::Unknown)?;
+        let account = self.control.account_at(name).ok_or(AuthDenied::Unknown)?;
         let caller = self.control.caller(&claims).ok_or(AuthDenied::Forbidden)?;
         let rights_here = self.control.openai_rights(&caller.to_string(), &account);
         if rights_here.is_none() {
@@ -322,7 +357,7 @@ impl Callers {
         }
         Ok(Caller {
             account: account.id,
-            account_name: account.name.clone(),
+            account_name: name.to_owned(),
             name: claims.oid,
             rights: rights(rights_here),
         })

@@ -61,11 +61,7 @@ pub(crate) fn identities(control: &Control, known_secret: Option<&str>) -> Resul
         name: ACCOUNT.to_owned(),
         resource_group: GROUP.to_owned(),
         location: LOCATION.to_owned(),
-        encryption: Encryption {
-            vault_url: vault_url(VAULT),
-            key_name: KEY.to_owned(),
-            key_version: None,
-        },
+        encryption: Encryption::customer(vault_url(VAULT), KEY, None),
     })?;
     let (administrator, renewed) = control.ensure_administrator(known_secret)?;
     let here = account
@@ -77,7 +73,7 @@ pub(crate) fn identities(control: &Control, known_secret: Option<&str>) -> Resul
     control.grant_once(|| {
         for (principal, role, scope) in [
             (
-                account.identity,
+                account.identity.ok_or(StartError::Interrupted)?,
                 "Key Vault Crypto Service Encryption User",
                 vault,
             ),
@@ -108,16 +104,11 @@ pub(crate) fn identities(control: &Control, known_secret: Option<&str>) -> Resul
 
 /// A deployment of a model under its own name, unless there is one of that name.
 pub(crate) fn deploy(control: &Control, model: &str, now: u64) -> Result<(), ControlError> {
-    if control
-        .account(ACCOUNT)
-        .is_some_and(|account| account.deployments.contains_key(model))
-    {
+    // One that was deleted stays as it was.
+    let account = control.account(ACCOUNT);
+    if account.is_none_or(|account| account.deployments.contains_key(model)) {
         return Ok(());
     }
-    let deployment = Deployment {
-        model: model.to_owned(),
-        created: now,
-        revocation: RevocationPolicy::Shutdown,
-    };
+    let deployment = Deployment::of(model, now, RevocationPolicy::Shutdown);
     control.put_deployment(ACCOUNT, model, deployment).map(drop)
 }

@@ -2,6 +2,7 @@
 //! in the wrong place here.
 
 mod admin;
+mod ai;
 mod cli;
 mod clock;
 mod compose;
@@ -23,6 +24,7 @@ mod shutdown;
 mod start;
 mod status;
 mod tls;
+mod vaults;
 
 // The public interface is:
 pub use cli::{Cli, CliError, EXIT_CODES, Failure};

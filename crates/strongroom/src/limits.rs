@@ -74,6 +74,10 @@ pub(crate) const ERASURE: std::ops::RangeInclusive<Duration> =
 pub(crate) const ERASE_WITHIN: Duration = Duration::from_secs(60);
 /// What a proxy tunnel moves at a time, each way.
 pub(crate) const TUNNEL_BUFFER: usize = 64 << 10;
+/// Identities for which a client of vaults, with its connections and tokens, is kept.
+pub(crate) const VAULT_CLIENTS: usize = 1024;
+/// How long the store may take to hear of a change of an account's key.
+pub(crate) const BINDING_HEARD: Duration = Duration::from_secs(10);
 /// How often the leaf's age is looked at.
 pub(crate) const LEAF_CHECK: Duration = Duration::from_secs(6 * 3600);
 /// How long the start waits for an upstream's list of models.

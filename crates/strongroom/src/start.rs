@@ -7,7 +7,7 @@ use http::{Request, Response};
 use prometheus_client::registry::Registry;
 use strongroom_azure::token::{KeyHostsError, Verifier};
 use strongroom_control::{
-    Arm, ArmError, ArmParts, Control, ControlError, Graph, IdentityHost, LogSinks, TokenIssuer, VAULT_DOMAIN,
+    Arm, ArmError, ArmParts, Control, ControlError, Graph, LogSinks, TokenIssuer, VAULT_DOMAIN,
 };
 use strongroom_journal::JournalError;
 use strongroom_seal::{AccountId, Clock, KeyWrap};
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
+use crate::ai;
 use crate::clock::SystemClock;
 use crate::compose::{self, AccountAnchors, Callers, Engines};
 use crate::config::Settings;
@@ -35,6 +36,7 @@ use crate::listen::{Ports, Routes, nothing_here};
 use crate::request_log::RequestLog;
 use crate::server::{LocalServer, OpenServer, ServerError};
 use crate::shutdown;
+use crate::vaults::{AccountVaults, Way};
 
 /// What the program takes from outside; tests bring their own.
 pub struct Outside {
@@ -147,28 +149,24 @@ impl Running {
         let issuer = grounds
             .control
             .issuer(&format!("https://localhost:{}", ports.https));
-        let identity_secret = issuer.admit_host(IdentityHost {
-            system_assigned: Some(identities.account.identity),
-            user_assigned: Vec::new(),
-        })?;
         let verifier = issuer.verifier(compose::foreign(&settings, &grounds.control)?);
-        let arm = open_arm(&folder, &grounds, verifier.clone(), ports, &clock).await?;
-        let client =
-            compose::vault_client(server.authority_pem(), ports, identity_secret, Arc::clone(&clock))?;
-        let config = store_config(&settings, &grounds);
-        let (store, permits) = Store::open(config, before_vault(client), Arc::clone(&clock)).await?;
+        let way = Way {
+            authority_pem: server.authority_pem().to_owned(),
+            ports,
+            secret: issuer.admit_service()?,
+            clock: Arc::clone(&clock),
+        };
+        let own = identities.account.id;
+        let (store, permits) = open_store(&settings, &grounds, way, (own, before_vault)).await?;
         making_key.await.map_err(|_| StartError::Interrupted)??;
 
-        let at_start = deployments::at_start(&settings).await?;
-        let now = clock.now().wall.as_secs();
-        for model in &at_start.models {
-            first_start::deploy(&grounds.control, model, now)?;
-        }
-        let deployment = at_start
-            .models
-            .first()
-            .map_or(deployments::FALLBACK, String::as_str);
-        let environment = environment(&folder, ports, &grounds.control, &identities, deployment)?;
+        let mut at_start = deployments::at_start(&settings).await?;
+        let deployment = deploy(&grounds.control, &at_start, clock.as_ref())?;
+        let environment = environment(&folder, ports, &grounds.control, &identities, &deployment);
+        let watched = Watched::begin(&settings, &grounds.control, &store, &mut at_start);
+        let service = watched.service(&grounds.control, &store, &permits);
+        let arm = open_arm(&folder, &grounds, verifier.clone(), ports, (&clock, service)).await?;
+        let resumes = arm.clone();
 
         let parts = Parts {
             settings,
@@ -179,6 +177,7 @@ impl Running {
             store,
             permits,
             at_start,
+            watched,
         };
         let running = Assembly {
             folder,
@@ -190,6 +189,8 @@ impl Running {
         }
         .serve()?;
         running.environment.save(&running.folder)?;
+        // What goes on needs vaults, and those are reached through our own door.
+        resumes.resume()?;
         running.stage.send_replace(Stage::Ready);
         Ok(running)
     }
@@ -277,6 +278,52 @@ struct Parts {
     store: Store,
     permits: PermitAuthority,
     at_start: AtStart,
+    watched: Watched,
+}
+
+/// What the control plane says of accounts' keys, and the engines at hand: the store follows from before anything serves.
+struct Watched {
+    bindings: watch::Receiver<Vec<Binding>>,
+    engines: watch::Receiver<Arc<Engines>>,
+    publish_engines: watch::Sender<Arc<Engines>>,
+    background: Background,
+}
+
+impl Watched {
+    fn begin(settings: &Settings, control: &Control, store: &Store, at_start: &mut AtStart) -> Self {
+        let (publish_engines, engines) = watch::channel(Arc::new(std::mem::take(&mut at_start.engines)));
+        let (bindings, follow) = compose::bindings(control, settings.revocation_bound, settings.outage_grace);
+        store.bind(bindings.clone());
+        let mut background = Background::default();
+        background.run(follow);
+        Self {
+            bindings,
+            engines,
+            publish_engines,
+            background,
+        }
+    }
+
+    /// The service as the control plane drives it.
+    fn service(&self, control: &Control, store: &Store, permits: &PermitAuthority) -> ai::Service {
+        ai::Service {
+            control: control.clone(),
+            store: store.clone(),
+            permits: permits.clone(),
+            bindings: self.bindings.clone(),
+            engines: self.engines.clone(),
+        }
+    }
+}
+
+/// Deploys the models at hand under their own names, and gives the deployment to recommend.
+fn deploy(control: &Control, at_start: &AtStart, clock: &dyn Clock) -> Result<String, ControlError> {
+    let now = clock.now().wall.as_secs();
+    for model in &at_start.models {
+        first_start::deploy(control, model, now)?;
+    }
+    let first = at_start.models.first().cloned();
+    Ok(first.unwrap_or_else(|| deployments::FALLBACK.to_owned()))
 }
 
 /// What flows between the parts.
@@ -341,24 +388,28 @@ impl Assembly {
     fn flow(&mut self) -> Flows {
         let Parts {
             settings,
-            arm,
             clock,
+            arm,
             store,
             at_start,
+            watched:
+                Watched {
+                    bindings,
+                    engines,
+                    publish_engines,
+                    background,
+                },
             ..
         } = &mut self.parts;
+        let (bindings, engines) = (bindings.clone(), engines.clone());
+        let mut background = std::mem::take(background);
         let Grounds {
             control,
             engine,
             journals,
             ..
         } = &self.grounds;
-        let mut background = Background::default();
-
-        let (bindings, follow_accounts) =
-            compose::bindings(control, settings.revocation_bound, settings.outage_grace);
-        store.bind(bindings.clone());
-        background.run(follow_accounts);
+        background.run(arm.keep());
         background.run(compose::push(engine.subscribe(), bindings.clone(), store.clone()));
         let journal: Arc<dyn ServiceJournal> = Arc::new(JournalSink::new(journals.service().clone()));
         let stopped = background.stop.clone().cancelled_owned();
@@ -382,7 +433,6 @@ impl Assembly {
         let (vault, service) = (journals.vault().clone(), journals.service().clone());
         background.run(arm.clone().deliver_logs(vault, service, sinks));
 
-        let (publish, engines) = watch::channel(Arc::new(std::mem::take(&mut at_start.engines)));
         let (deployments, follow_deployments) = compose::deployments(control, engines.clone());
         background.run(follow_deployments);
         background.run(shutdown::watch_keys(
@@ -394,7 +444,7 @@ impl Assembly {
         if let Some(upstream) = at_start.silent.take() {
             background.run(deployments::ask_again(
                 upstream,
-                publish,
+                publish_engines.clone(),
                 deploy_later(control, clock),
             ));
         }
@@ -452,6 +502,9 @@ impl Assembly {
             clock: Arc::clone(clock),
             journals: journals.clone(),
         };
+        let ruled = control.clone();
+        let firewall =
+            axum::middleware::from_fn(move |request, next| compose::firewall(ruled.clone(), request, next));
         let vault = VaultRoutes {
             engine: engine.clone(),
             verifier: verifier.clone(),
@@ -464,7 +517,7 @@ impl Assembly {
         Routes {
             vault: strongroom_vault::routes(vault),
             service: RequestLog::of(&arm, journals.service(), clock)
-                .over(strongroom_service::router(service)),
+                .over(strongroom_service::router(service).layer(firewall)),
             control: issuer
                 .routes()
                 .fallback(move |request: Request<Body>| control_plane(arm, graph, request)),
@@ -485,13 +538,25 @@ fn store_config(settings: &Settings, grounds: &Grounds) -> StoreConfig {
     config
 }
 
+/// Opens the store over the vaults of all accounts.
+async fn open_store(
+    settings: &Settings,
+    grounds: &Grounds,
+    way: Way,
+    (own, before_vault): (AccountId, BeforeVault),
+) -> Result<(Store, PermitAuthority), StartError> {
+    let clock = Arc::clone(&way.clock);
+    let vaults = AccountVaults::new(grounds.control.clone(), way, own, before_vault)?;
+    Ok(Store::open(store_config(settings, grounds), vaults, clock).await?)
+}
+
 /// Opens Resource Manager, with the group that everything of the first start is in.
 async fn open_arm(
     folder: &DataFolder,
     grounds: &Grounds,
     verifier: Verifier,
     ports: Ports,
-    clock: &Arc<dyn Clock>,
+    (clock, service): (&Arc<dyn Clock>, ai::Service),
 ) -> Result<Arm, StartError> {
     let parts = ArmParts {
         folder: folder.control(),
@@ -500,15 +565,14 @@ async fn open_arm(
         login: format!("https://localhost:{}", ports.https),
         clock: Arc::clone(clock),
         journal: grounds.journals.control().clone(),
+        service: Arc::new(service),
     };
-    let arm = blocking(move || {
+    blocking(move || {
         let arm = Arm::open(parts)?;
         arm.ensure_group(first_start::GROUP, first_start::LOCATION)?;
         Ok(arm)
     })
-    .await?;
-    arm.resume()?;
-    Ok(arm)
+    .await
 }
 
 /// Resource Manager and Graph: what the token issuer does not answer.
@@ -557,10 +621,14 @@ fn environment(
     control: &Control,
     identities: &Identities,
     deployment: &str,
-) -> Result<Environment, StartError> {
+) -> Environment {
     let Ports { https, http } = ports;
     let account = identities.account.name.as_str();
-    let [key, _] = control.account_keys(account).ok_or(StartError::Interrupted)?;
+    // A deleted account has none.
+    let key = control
+        .account_keys(account)
+        .map(|[key, _]| key)
+        .unwrap_or_default();
     let authority = folder.authority_certificate().display().to_string();
     let mut environment = Environment::default();
     let mut set = |name, value: &str| environment.set(name, value);
@@ -593,7 +661,7 @@ fn environment(
     // Not `localhost`: clients read it as every name under it, and those need the proxy.
     set("NO_PROXY", "127.0.0.1");
     set("AZURE_CONFIG_DIR", &folder.azure_config().display().to_string());
-    Ok(environment)
+    environment
 }
 
 async fn blocking<T: Send + 'static>(

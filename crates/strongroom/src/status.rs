@@ -1,9 +1,11 @@
 //! What `strongroom status` shows: one account's key, lease and sealed content, as JSON.
 
 use serde::{Deserialize, Serialize};
+use strongroom_control::Account;
 use strongroom_seal::Clock;
 use strongroom_store::{Binding, KeyDenied, KeyState, KeyStatus, Permit, Store, StoreError};
 
+use crate::compose;
 use crate::harden;
 
 /// Everything that `status` says. Commands and the administrator's route share it.
@@ -111,6 +113,29 @@ pub(crate) struct JournalRow {
     pub(crate) entries: u64,
     /// How many of them the latest checkpoint covers.
     pub(crate) checkpoint: u64,
+}
+
+/// What the control plane says of one account's seeds.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Pinned {
+    /// The account's id.
+    pub(crate) account_id: String,
+    /// The names of the keys that its seeds may be under: more than one while one takes over from another.
+    pub(crate) keys: Vec<String>,
+    /// What the account resource pins; nothing before the first use.
+    pub(crate) anchor: Option<Pin>,
+}
+
+/// None, if its keys have no names that vaults know.
+pub(crate) fn pinned(account: &Account) -> Option<Pinned> {
+    Some(Pinned {
+        account_id: account.id.to_string(),
+        keys: compose::keys(account)?.names().map(ToString::to_string).collect(),
+        anchor: account.anchor.map(|anchor| Pin {
+            branch: anchor.version.get(),
+            check: anchor.check.to_string(),
+        }),
+    })
 }
 
 /// Gathers the status of the account that the permit is for.

@@ -1,6 +1,6 @@
 //! What happens to accounts: made, given deployments, anchors, identities and keys.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use strongroom_azure::ResourceId;
@@ -8,23 +8,25 @@ use strongroom_seal::AccountId;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{Account, Anchor, Deployment, NewAccount};
+use super::{Account, Anchor, Deployment, Encryption, KeySource, NewAccount, Place, live_at};
 use crate::actor::Actor;
 use crate::control::Control;
 use crate::directory::{Principal, PrincipalDetail};
 use crate::error::{AnchorFault, ControlError};
-use crate::limits::ACCOUNT_IDENTITIES;
+use crate::limits::{ACCOUNT_IDENTITIES, DEPLOYMENTS};
 use crate::names;
 use crate::roles::{ActionKind, Effective};
 use crate::scopes;
 use crate::state::State;
 
 const OPENAI: &str = "Microsoft.CognitiveServices/accounts/OpenAI";
-const WRITE: &str = "Microsoft.CognitiveServices/accounts/write";
-const DELETE: &str = "Microsoft.CognitiveServices/accounts/delete";
+pub(super) const WRITE: &str = "Microsoft.CognitiveServices/accounts/write";
+pub(super) const DELETE: &str = "Microsoft.CognitiveServices/accounts/delete";
 const LIST_KEYS: &str = "Microsoft.CognitiveServices/accounts/listKeys/action";
 const REGENERATE_KEY: &str = "Microsoft.CognitiveServices/accounts/regenerateKey/action";
-const ASSIGN_IDENTITY: &str = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action";
+const DEPLOYMENT_WRITE: &str = "Microsoft.CognitiveServices/accounts/deployments/write";
+const DEPLOYMENT_DELETE: &str = "Microsoft.CognitiveServices/accounts/deployments/delete";
+pub(super) const ASSIGN_IDENTITY: &str = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action";
 
 /// What a caller's data actions amount to in the service, by family of routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +54,74 @@ pub struct Crud {
     pub delete: bool,
 }
 
+impl Account {
+    /// Whether this is one of its user-assigned identities.
+    fn has_user_assigned(&self, principal: &Principal) -> bool {
+        let PrincipalDetail::UserAssigned { resource, .. } = &principal.detail else {
+            return false;
+        };
+        self.user_assigned
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(resource))
+    }
+}
+
 impl Control {
-    /// One account by its name.
+    /// One account by its name, unless it is deleted.
     pub fn account(&self, name: &str) -> Option<Arc<Account>> {
         self.state().accounts.get(name).cloned()
+    }
+
+    /// The account that answers under a host's label, its name or its subdomain.
+    pub fn account_at(&self, label: &str) -> Option<Arc<Account>> {
+        self.state().accounts.at(label).cloned()
+    }
+
+    /// One account by its id, unless it is deleted.
+    pub fn account_by_id(&self, id: AccountId) -> Option<Arc<Account>> {
+        self.state().accounts.by_id(id).cloned()
+    }
+
+    /// Who asks for a key on an account's behalf; nobody, if the account has no such identity, or no more.
+    pub fn asks_for_key(&self, account: &Account, key: &Encryption) -> Option<Arc<Principal>> {
+        let state = self.state();
+        let directory = &state.directory;
+        let id = match (key.source, key.identity) {
+            (KeySource::Service, _) => state.tenant.provider?,
+            (KeySource::Customer, None) => account.identity?,
+            (KeySource::Customer, Some(client)) => {
+                let known = directory.by_client(client)?;
+                let is_theirs = account.has_user_assigned(known);
+                return is_theirs.then(|| Arc::clone(known));
+            }
+        };
+        directory.get(id).cloned()
+    }
+
+    /// Whether the principal is an identity of an account that is there.
+    pub(crate) fn is_account_identity(&self, id: Uuid) -> bool {
+        let state = self.state();
+        let Some(known) = state.directory.get(id) else {
+            return false;
+        };
+        match &known.detail {
+            PrincipalDetail::SystemAssigned { resource, .. } => {
+                let name = resource.rsplit('/').next().unwrap_or_default();
+                state
+                    .accounts
+                    .get(name)
+                    .is_some_and(|account| account.identity == Some(id))
+            }
+            PrincipalDetail::UserAssigned { .. } => state
+                .accounts
+                .any_live(|account| account.has_user_assigned(known)),
+            _ => false,
+        }
+    }
+
+    /// Whether the service asks vaults as this principal: as an account, or as itself.
+    pub(crate) fn is_service_identity(&self, id: Uuid) -> bool {
+        self.state().tenant.provider == Some(id) || self.is_account_identity(id)
     }
 
     /// The account of this name, made with a system-assigned identity if there is none.
@@ -65,33 +131,53 @@ impl Control {
         names::label("location", &new.location)?;
         new.encryption.check()?;
         let mut change = self.change();
-        if let Some(account) = change.state().accounts.get(&new.name) {
+        // One that was deleted stays deleted.
+        if let Some(account) = change.state().accounts.any(&new.name) {
             return Ok(Arc::clone(account));
         }
         let mut account = Account {
-            id: AccountId::from_uuid(Uuid::new_v4()),
-            name: new.name.to_ascii_lowercase(),
-            subscription: change.state().tenant.subscription,
-            resource_group: new.resource_group.clone(),
-            location: new.location.clone(),
-            identity: Uuid::nil(),
-            user_assigned: BTreeSet::new(),
             encryption: new.encryption.clone(),
-            anchor: None,
-            disable_local_auth: false,
-            key_generations: [0, 0],
-            deployments: BTreeMap::new(),
+            ..Account::new(
+                &new.name.to_ascii_lowercase(),
+                change.state().tenant.subscription,
+                &new.resource_group,
+                &new.location,
+            )
         };
-        let detail = PrincipalDetail::SystemAssigned {
-            client_id: Uuid::new_v4(),
-            resource: account.resource_id(),
-        };
-        let identity = Principal::new(&account.name, self.now(), detail);
-        account.identity = identity.object_id;
-        change.put_principal(identity)?;
+        account.made.at_ms = self.now_ms();
+        account.changed = account.made.clone();
+        account.identity = Some(self.identity_for(&mut change, &account)?);
         let account = change.put_account(account)?;
         change.commit()?;
         Ok(account)
+    }
+
+    /// Why no new account may have this name or subdomain; nothing, if one may.
+    pub(crate) fn label_refused(&self, label: &str) -> Option<ControlError> {
+        if let Err(error) = names::host_label("subdomain", label) {
+            return Some(error);
+        }
+        let taken = self.state().accounts.holder(label).is_some();
+        let label = label.to_owned();
+        taken.then_some(ControlError::LabelTaken { label })
+    }
+
+    /// Gives an account these tags and no others. One that is not there has none.
+    pub(crate) fn set_account_tags(
+        &self,
+        name: &str,
+        tags: BTreeMap<String, String>,
+    ) -> Result<(), ControlError> {
+        let mut change = self.change();
+        let Some(found) = change.state().accounts.get(name) else {
+            return Ok(());
+        };
+        let account = Account {
+            tags,
+            ..Account::clone(found)
+        };
+        change.put_account(account)?;
+        change.commit()
     }
 
     /// Adds a deployment or replaces it.
@@ -141,7 +227,7 @@ impl Control {
     /// The account and slot that a presented key belongs to.
     pub fn authenticate_key(&self, account: &str, presented: &str) -> Option<(Arc<Account>, usize)> {
         let account = self
-            .account(account)
+            .account_at(account)
             .filter(|account| !account.disable_local_auth)?;
         let slot = self.shared.keys.slot_of(&account, presented)?;
         Some((account, slot))
@@ -276,22 +362,44 @@ impl Actor {
         })
     }
 
-    /// Deletes an account that has never sealed anything, and with it its system-assigned identity and the roles assigned on
-    /// it. One with sealed data stays: its id is in every key, and no other account could ever open the data.
-    pub fn delete_account(&self, name: &str) -> Result<(), ControlError> {
+    /// Adds a deployment to an account or replaces it.
+    pub(crate) fn put_deployment(
+        &self,
+        place: &Place,
+        name: &str,
+        deployment: Deployment,
+    ) -> Result<Arc<Account>, ControlError> {
+        names::deployment(name)?;
+        self.update_deployments(place, DEPLOYMENT_WRITE, |deployments| {
+            deployments.insert(name.to_owned(), deployment);
+            if deployments.len() > DEPLOYMENTS {
+                return Err(ControlError::TooMany { what: "deployments" });
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes a deployment away. It serves nothing from the next request on.
+    pub(crate) fn delete_deployment(&self, place: &Place, name: &str) -> Result<Arc<Account>, ControlError> {
+        self.update_deployments(place, DEPLOYMENT_DELETE, |deployments| {
+            deployments.remove(name);
+            Ok(())
+        })
+    }
+
+    fn update_deployments(
+        &self,
+        place: &Place,
+        action: &str,
+        update: impl FnOnce(&mut BTreeMap<String, Deployment>) -> Result<(), ControlError>,
+    ) -> Result<Arc<Account>, ControlError> {
         let mut change = self.control.change();
-        let account = find(change.state(), name)?;
-        let scope = scope(&account)?;
-        self.authorize_in(change.state(), DELETE, &scope)?;
-        if account.anchor.is_some() {
-            return Err(ControlError::AccountInUse {
-                name: account.name.clone(),
-            });
-        }
-        change.remove_principal(account.identity)?;
-        change.remove_assignments_below(&scope);
-        change.remove_account(&account.name);
-        change.commit()
+        let mut account = Arc::unwrap_or_clone(live_at(change.state(), place)?);
+        self.authorize_in(change.state(), action, &scope(&account)?)?;
+        update(&mut account.deployments)?;
+        let account = change.put_account(account)?;
+        change.commit()?;
+        Ok(account)
     }
 
     fn update_account(
@@ -302,6 +410,7 @@ impl Actor {
         let mut change = self.control.change();
         let mut account = Arc::unwrap_or_clone(find(change.state(), name)?);
         self.authorize_in(change.state(), WRITE, &scope(&account)?)?;
+        account.check_settled()?;
         update(&mut account)?;
         let account = change.put_account(account)?;
         change.commit()?;
@@ -309,7 +418,7 @@ impl Actor {
     }
 }
 
-fn find(state: &State, name: &str) -> Result<Arc<Account>, ControlError> {
+pub(super) fn find(state: &State, name: &str) -> Result<Arc<Account>, ControlError> {
     let missing = || ControlError::NotFound {
         what: "account",
         name: name.to_owned(),
@@ -317,11 +426,11 @@ fn find(state: &State, name: &str) -> Result<Arc<Account>, ControlError> {
     state.accounts.get(name).cloned().ok_or_else(missing)
 }
 
-fn scope(account: &Account) -> Result<ResourceId, ControlError> {
+pub(super) fn scope(account: &Account) -> Result<ResourceId, ControlError> {
     scopes::parse(&account.resource_id())
 }
 
-fn user_assigned(state: &State, text: &str) -> Option<Arc<Principal>> {
+pub(super) fn user_assigned(state: &State, text: &str) -> Option<Arc<Principal>> {
     let explicit = |known: &&Arc<Principal>| matches!(known.detail, PrincipalDetail::UserAssigned { .. });
     let found = match text.parse::<Uuid>() {
         Ok(id) => state.directory.get(id).or_else(|| state.directory.by_client(id)),

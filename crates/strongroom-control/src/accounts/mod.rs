@@ -1,54 +1,142 @@
 //! Accounts: what is on record of each.
 
 mod changes;
+mod desired;
+mod encryption;
 mod keys;
+mod lifecycle;
+mod provider;
+mod service;
+mod shape;
+mod switch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
 use strongroom_azure::ResourceId;
-use strongroom_seal::{AccountId, BranchVersion, CheckValue, KeyName};
+use strongroom_seal::{AccountId, BranchVersion, CheckValue};
+use strongroom_vault::NetworkRules;
 use uuid::Uuid;
 
 pub use changes::{Crud, KeySlot, OpenAiRights};
+pub(crate) use desired::{AccountChange, IdentityChange, Made, NewIdentities, Place};
+pub(crate) use desired::{KINDS, SKU};
+pub use encryption::{Encryption, KeySource};
+pub(crate) use encryption::{EncryptionFault, Judged, plain_url};
 pub(crate) use keys::AccountKeys;
+pub use lifecycle::Deletion;
+pub(crate) use lifecycle::live_at;
+pub use provider::{PROVIDER_VAULT, ServiceKeyError, ensure_service_key};
+pub use service::{AiService, ServedModel, ServiceFault};
+pub(crate) use shape::{MODEL_FORMAT, MODEL_VERSION, POLICIES};
+pub(crate) use switch::Outcome as SwitchOutcome;
+pub use switch::{Direction, Switch, Switched};
 
-use crate::error::ControlError;
-
-/// Every account, by its name in lower case.
+/// Every account, the deleted ones that can be recovered included. Names and subdomains are hosts' labels, so no two accounts share
+/// any.
 #[derive(Clone, Default)]
-pub(crate) struct Accounts(HashMap<String, Arc<Account>>);
+pub(crate) struct Accounts {
+    /// By name in lower case.
+    named: HashMap<String, Arc<Account>>,
+    /// Names by id.
+    ids: HashMap<AccountId, String>,
+    /// Names by subdomain in lower case, where that is another label than the name.
+    hosts: HashMap<String, String>,
+}
 
 impl FromIterator<Account> for Accounts {
     fn from_iter<T: IntoIterator<Item = Account>>(accounts: T) -> Self {
-        let named = accounts
-            .into_iter()
-            .map(|account| (account.name.to_ascii_lowercase(), Arc::new(account)));
-        Self(named.collect())
+        let mut all = Self::default();
+        for account in accounts {
+            all.put(Arc::new(account));
+        }
+        all
     }
 }
 
 impl Accounts {
+    /// The account of this name, unless it is deleted.
     pub(crate) fn get(&self, name: &str) -> Option<&Arc<Account>> {
-        self.0.get(&name.to_ascii_lowercase())
+        self.any(name).filter(|account| account.deleted.is_none())
     }
 
+    /// The deleted account of this name, while it can be recovered.
+    pub(crate) fn deleted(&self, name: &str) -> Option<&Arc<Account>> {
+        self.any(name).filter(|account| account.deleted.is_some())
+    }
+
+    /// The account of this name, deleted or not.
+    pub(crate) fn any(&self, name: &str) -> Option<&Arc<Account>> {
+        self.named.get(&name.to_ascii_lowercase())
+    }
+
+    /// The account of this id, unless it is deleted.
     pub(crate) fn by_id(&self, id: AccountId) -> Option<&Arc<Account>> {
-        self.0.values().find(|account| account.id == id)
+        self.get(self.ids.get(&id)?)
+    }
+
+    /// The account that answers under this label, unless it is deleted.
+    pub(crate) fn at(&self, label: &str) -> Option<&Arc<Account>> {
+        let label = label.to_ascii_lowercase();
+        self.get(self.hosts.get(&label).unwrap_or(&label))
+    }
+
+    /// The account that the label belongs to, deleted or not.
+    pub(crate) fn holder(&self, label: &str) -> Option<&Arc<Account>> {
+        let label = label.to_ascii_lowercase();
+        self.any(self.hosts.get(&label).unwrap_or(&label))
     }
 
     pub(crate) fn put(&mut self, account: Arc<Account>) {
-        self.0.insert(account.name.to_ascii_lowercase(), account);
+        let name = account.name.to_ascii_lowercase();
+        self.forget_host(&name);
+        if let Some(subdomain) = &account.subdomain {
+            let label = subdomain.to_ascii_lowercase();
+            if label != name {
+                self.hosts.insert(label, name.clone());
+            }
+        }
+        self.ids.insert(account.id, name.clone());
+        self.named.insert(name, account);
     }
 
     pub(crate) fn remove(&mut self, name: &str) {
-        self.0.remove(&name.to_ascii_lowercase());
+        let name = name.to_ascii_lowercase();
+        self.forget_host(&name);
+        if let Some(gone) = self.named.remove(&name) {
+            self.ids.remove(&gone.id);
+        }
     }
 
-    /// All of them, by name.
+    fn forget_host(&mut self, name: &str) {
+        let before = self.named.get(name).and_then(|known| known.subdomain.as_ref());
+        if let Some(label) = before.map(|label| label.to_ascii_lowercase()) {
+            self.hosts.remove(&label);
+        }
+    }
+
+    /// All that are not deleted, by name.
     pub(crate) fn list(&self) -> Vec<Arc<Account>> {
-        let mut all: Vec<_> = self.0.values().cloned().collect();
+        self.sorted(|account| account.deleted.is_none())
+    }
+
+    /// All that are deleted, by name.
+    pub(crate) fn list_deleted(&self) -> Vec<Arc<Account>> {
+        self.sorted(|account| account.deleted.is_some())
+    }
+
+    /// Whether there is one of this kind that is not deleted.
+    pub(crate) fn any_live(&self, is: impl Fn(&Account) -> bool) -> bool {
+        self.named
+            .values()
+            .any(|account| account.deleted.is_none() && is(account))
+    }
+
+    fn sorted(&self, wanted: impl Fn(&Account) -> bool) -> Vec<Arc<Account>> {
+        let all = self.named.values().filter(|account| wanted(account));
+        let mut all: Vec<_> = all.cloned().collect();
         all.sort_by(|one, other| one.name.cmp(&other.name));
         all
     }
@@ -68,21 +156,63 @@ pub struct Account {
     pub resource_group: String,
     /// The region.
     pub location: String,
-    /// The object id of its system-assigned identity.
-    pub identity: Uuid,
+    /// `OpenAI` or `AIServices`.
+    #[serde(default = "usual_kind")]
+    pub kind: String,
+    /// The price tier's name.
+    #[serde(default = "usual_sku")]
+    pub sku: String,
+    /// Tags of the resource.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    /// The label of its host, where that is not its name.
+    #[serde(default)]
+    pub subdomain: Option<String>,
+    /// The object id of its system-assigned identity, if it has one.
+    pub identity: Option<Uuid>,
     /// The resource ids of its user-assigned identities. One that was deleted stays until it is taken off.
     #[serde(default)]
     pub user_assigned: BTreeSet<String>,
-    /// The customer key.
+    /// The key in force.
     pub encryption: Encryption,
+    /// The key that takes over, while it does.
+    #[serde(default)]
+    pub switch: Option<Switch>,
+    /// How the last switch ended.
+    #[serde(default)]
+    pub switched: Option<Switched>,
     /// The pinned check value.
     pub anchor: Option<Anchor>,
     /// Whether account keys are refused and only tokens count.
     pub disable_local_auth: bool,
+    /// From where its data plane may be asked.
+    #[serde(default)]
+    pub network: NetworkRules,
     /// How often each of the two keys was regenerated.
     pub key_generations: [u32; 2],
     /// Deployments by name.
     pub deployments: BTreeMap<String, Deployment>,
+    /// Properties that mean nothing here, kept as they were given.
+    #[serde(default)]
+    pub more: Map<String, Value>,
+    /// When it was made, and by whom.
+    #[serde(default)]
+    pub made: Mark,
+    /// When it was changed last, and by whom.
+    #[serde(default)]
+    pub changed: Mark,
+    /// Set while it is deleted and can be recovered.
+    #[serde(default)]
+    pub deleted: Option<Deletion>,
+}
+
+/// Who did something, and when.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The object id of the caller; none for the system itself.
+    pub by: Option<Uuid>,
+    /// In milliseconds since the Unix epoch.
+    pub at_ms: i64,
 }
 
 impl Account {
@@ -94,12 +224,42 @@ impl Account {
         )
     }
 
+    /// The label of its host.
+    pub fn label(&self) -> &str {
+        self.subdomain.as_deref().unwrap_or(&self.name)
+    }
+
+    /// A deployment's name in ids of Resource Manager: models' names may have characters that those may not.
+    pub(crate) fn shown_deployment(name: &str) -> String {
+        let shown = |c: char| {
+            let fits = c.is_ascii_alphanumeric() || "-_.()~".contains(c);
+            if fits { c } else { '~' }
+        };
+        name.chars().map(shown).collect()
+    }
+
+    /// The deployment that goes by this name in ids, in any case, under its own name.
+    pub(crate) fn deployment_shown_as(&self, shown: &str) -> Option<(&str, &Deployment)> {
+        let mut all = self.deployments.iter();
+        let found = all.find(|(name, _)| Self::shown_deployment(name).eq_ignore_ascii_case(shown))?;
+        Some((found.0, found.1))
+    }
+
+    /// The key that new seeds are wrapped under, and the one that seeds may still be wrapped under.
+    pub fn keys(&self) -> (&Encryption, Option<&Encryption>) {
+        match &self.switch {
+            None => (&self.encryption, None),
+            Some(switch) if switch.is_back() => (&self.encryption, Some(&switch.to)),
+            Some(switch) => (&switch.to, Some(&self.encryption)),
+        }
+    }
+
     pub(crate) fn scope(&self) -> Option<ResourceId> {
         self.resource_id().parse().ok()
     }
 }
 
-/// What is asked for when an account is made.
+/// What is asked for when an account is made by the system itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewAccount {
     /// The name.
@@ -108,33 +268,16 @@ pub struct NewAccount {
     pub resource_group: String,
     /// The region.
     pub location: String,
-    /// The customer key.
+    /// The key.
     pub encryption: Encryption,
 }
 
-/// Which customer key an account uses.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Encryption {
-    /// `https://<vault>...`, without a slash at the end.
-    pub vault_url: String,
-    /// The key's name.
-    pub key_name: String,
-    /// The version, or none to follow the latest.
-    pub key_version: Option<String>,
+fn usual_kind() -> String {
+    "OpenAI".to_owned()
 }
 
-impl Encryption {
-    /// Whether it names a key as a vault could have it.
-    pub(crate) fn check(&self) -> Result<(), ControlError> {
-        let named = KeyName::new(&self.vault_url, &self.key_name);
-        let versioned = named.and_then(|key| {
-            self.key_version
-                .as_deref()
-                .map(|v| key.with_version(v))
-                .transpose()
-        });
-        versioned.map(drop).map_err(ControlError::KeyName)
-    }
+fn usual_sku() -> String {
+    "S0".to_owned()
 }
 
 /// The check value of the account's oldest live branch version, pinned where the store cannot write by itself.
@@ -157,6 +300,29 @@ pub struct Deployment {
     pub created: u64,
     /// What a revoked key means for it.
     pub revocation: RevocationPolicy,
+    /// Its price tier and capacity, as they were given.
+    #[serde(default)]
+    pub sku: Option<Value>,
+    /// Tags of the resource.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    /// Properties that mean nothing here, kept as they were given.
+    #[serde(default)]
+    pub more: Map<String, Value>,
+}
+
+impl Deployment {
+    /// A model under a name, with nothing else said.
+    pub fn of(model: &str, created: u64, revocation: RevocationPolicy) -> Self {
+        Self {
+            model: model.to_owned(),
+            created,
+            revocation,
+            sku: None,
+            tags: BTreeMap::new(),
+            more: Map::new(),
+        }
+    }
 }
 
 /// What happens to a deployment when the customer key is refused or gone.

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use strongroom_azure::token::Claims;
 use strongroom_azure::{ApiVersion, ResourceId};
+use zeroize::Zeroizing;
 
 use super::Shared;
 use super::event::Event;
@@ -40,10 +41,11 @@ pub(crate) struct Call {
 }
 
 /// What a handler answers with.
-#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Option<Value>,
+    /// A body that is wiped once it is sent.
+    pub(crate) secret: Option<Zeroizing<String>>,
     pub(crate) headers: Vec<(HeaderName, String)>,
 }
 
@@ -185,6 +187,7 @@ impl Answer {
         Self {
             status,
             body: Some(body),
+            secret: None,
             headers: Vec::new(),
         }
     }
@@ -197,8 +200,16 @@ impl Answer {
         Self {
             status,
             body: None,
+            secret: None,
             headers: Vec::new(),
         }
+    }
+
+    /// JSON that no memory of ours is to keep.
+    pub(crate) fn secret(json: Zeroizing<String>) -> Self {
+        let mut answer = Self::empty(StatusCode::OK);
+        answer.secret = Some(json);
+        answer
     }
 
     /// A list of which this is a page.

@@ -25,6 +25,9 @@ pub(crate) enum Fault {
     /// The work broke off.
     #[error("the work was interrupted")]
     Interrupted,
+    /// The program is stopping; the work goes on at its next start.
+    #[error("the program is stopping")]
+    Stopping,
 }
 
 impl From<Problem> for Fault {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -13,6 +13,7 @@ use strongroom_azure::token::{Claims, TokenError, bearer};
 use strongroom_azure::{ApiVersion, ApiVersionError, ErrorStatus, Problem, ResourceId};
 use strongroom_vault::ClientAddress;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::call::{Answer, Call, set};
 use super::event::{Event, Progress, cut};
@@ -444,20 +445,31 @@ pub(crate) fn base(parts: &Parts) -> String {
 }
 
 fn respond(answer: Answer) -> Response<Body> {
-    let mut response = match answer.body {
-        Some(body) => {
-            let mut response = Response::new(Body::from(body.to_string()));
-            let json = HeaderValue::from_static("application/json; charset=utf-8");
-            response.headers_mut().insert(CONTENT_TYPE, json);
-            response
-        }
-        None => Response::new(Body::empty()),
+    let body = match (answer.secret, answer.body) {
+        (Some(secret), _) => Some(Body::from(Bytes::from_owner(Wiped(secret)))),
+        (None, Some(body)) => Some(Body::from(body.to_string())),
+        (None, None) => None,
     };
+    let is_json = body.is_some();
+    let mut response = Response::new(body.unwrap_or_else(Body::empty));
+    if is_json {
+        let json = HeaderValue::from_static("application/json; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+    }
     *response.status_mut() = answer.status;
     for (name, value) in answer.headers {
         set(response.headers_mut(), name, &value);
     }
     response
+}
+
+/// Bytes that are wiped when the last of them is sent.
+struct Wiped(Zeroizing<String>);
+
+impl AsRef<[u8]> for Wiped {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
 fn refuse(problem: Problem, login: &str) -> Response<Body> {

@@ -191,6 +191,9 @@ fn remove(call: &Arc<Call>) -> Outcome<Answer> {
 
 /// What the deletion of a group does.
 pub(crate) fn delete(arm: &super::Shared, id: &ResourceId) -> Result<(), Fault> {
+    // As on Azure, they can be recovered once there is a group of this name again.
+    arm.control
+        .delete_accounts_of(id.segment_after("resourceGroups").unwrap_or_default())?;
     arm.control.remove_identities_below(id)?;
     arm.control.delete_vaults_in(id)?;
     arm.inventory.write(|rows| rows.delete(id).map(drop))?;

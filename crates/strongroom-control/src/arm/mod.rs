@@ -4,7 +4,7 @@
 //! - `inventory`: what there is, one row each; providers that keep their things elsewhere put a row here for each.
 //! - `activity`: who did what, in a journal; `operations`: what goes on after its answer.
 //! - `groups`, `subscriptions`, `locks`, `authorization`, `identities`, `tags`, `listing`, `providers`, `insights`,
-//!   `diagnostics`, `graph`: the providers of the frame; `key_vault`, `private_links`: what has a meaning of its own;
+//!   `diagnostics`, `graph`: the providers of the frame; `cognitive`, `key_vault`, `private_links`: what has a meaning of its own;
 //!   `state`: every type that nobody provides, as plain state.
 //!
 //! A provider is one file with a function that gives its routes; it is added in [`Arm::open`].
@@ -12,6 +12,7 @@
 mod activity;
 mod authorization;
 pub(crate) mod call;
+mod cognitive;
 mod diagnostics;
 pub(crate) mod event;
 pub(crate) mod fault;
@@ -45,14 +46,16 @@ use strongroom_azure::ResourceId;
 use strongroom_azure::token::Verifier;
 use strongroom_journal::{Journal, JournalError};
 use strongroom_seal::Clock;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use self::activity::Activity;
+use self::cognitive::{mirror, switching};
 use self::diagnostics::Deliveries;
 pub use self::diagnostics::{LogSink, LogSinks, NoLogSink};
 use self::fault::Fault;
 use self::inventory::{GROUP, Inventory, SUBSCRIPTION};
 use self::route::Route;
+use crate::accounts::AiService;
 use crate::control::Control;
 use crate::error::ControlError;
 use crate::limits::ARM_AT_ONCE;
@@ -72,6 +75,8 @@ pub struct ArmParts {
     pub clock: Arc<dyn Clock>,
     /// What the activity log is kept in. Nobody else writes to it.
     pub journal: Journal,
+    /// The AI service, which the accounts are of.
+    pub service: Arc<dyn AiService>,
 }
 
 /// Resource Manager. Clones share it.
@@ -89,6 +94,9 @@ pub(crate) struct Shared {
     pub(crate) inventory: Inventory,
     pub(crate) activity: Activity,
     pub(crate) deliveries: Deliveries,
+    pub(crate) service: Arc<dyn AiService>,
+    /// Something may be due sooner than was thought.
+    pub(crate) stirred: Arc<Notify>,
     pub(crate) at_once: Semaphore,
     pub(crate) routes: Vec<Route>,
 }
@@ -137,6 +145,7 @@ impl Arm {
             graph::routes(),
             key_vault::routes(),
             private_links::routes(),
+            cognitive::routes(),
             state::routes(),
         ];
         let arm = Self {
@@ -148,6 +157,8 @@ impl Arm {
                 inventory,
                 activity,
                 deliveries: Deliveries::default(),
+                service: parts.service,
+                stirred: Arc::default(),
                 at_once: Semaphore::new(ARM_AT_ONCE),
                 routes: routes.into_iter().flatten().collect(),
             }),
@@ -155,7 +166,20 @@ impl Arm {
         identities::mirror(&arm.shared).map_err(into_error)?;
         arm.ensure(&arm.shared.subscription(), SUBSCRIPTION, Map::new())?;
         key_vault::reconcile(&arm.shared).map_err(into_error)?;
+        let accounts = arm.shared.control.accounts();
+        let accounts = Arc::clone(&accounts.borrow());
+        mirror::all(&arm.shared, &accounts, &[]).map_err(into_error)?;
+        mirror::sweep(&arm.shared, &accounts).map_err(into_error)?;
         Ok(arm)
+    }
+
+    /// Keeps accounts: rows follow what other doors change, deleted ones are destroyed when their time is over. Ends when nobody else
+    /// holds this any more.
+    pub fn keep(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let (follows, keeps) = (Arc::downgrade(&self.shared), Arc::downgrade(&self.shared));
+        async move {
+            tokio::join!(switching::follow(follows), switching::keep(keeps));
+        }
     }
 
     /// The resource group of this name, made if there is none.

@@ -10,6 +10,7 @@ use strongroom_azure::{ErrorBody, Problem, ResourceId};
 use uuid::Uuid;
 
 use super::call::{Answer, Call};
+use super::cognitive::switching;
 use super::event::{Event, Progress};
 use super::fault::{Fault, Outcome, missing};
 use super::inventory::{Rows, key};
@@ -19,6 +20,10 @@ use crate::limits::{OPERATION_KEPT, RETRY_AFTER};
 
 /// A resource group goes, with all that is in it.
 pub(crate) const DELETE_GROUP: &str = "DeleteResourceGroup";
+/// A key of an account takes over from another.
+pub(crate) const SWITCH_KEY: &str = "SwitchAccountKey";
+/// A deleted account goes for good.
+pub(crate) const PURGE_ACCOUNT: &str = "PurgeAccount";
 
 /// A deleted vault goes for good.
 pub(crate) const PURGE_VAULT: &str = "PurgeVault";
@@ -43,8 +48,19 @@ pub(crate) fn routes() -> Vec<Route> {
 
 /// Puts an operation on record, in the transaction that begins it.
 pub(crate) fn begin(rows: &Rows<'_>, call: &Call, kind: &str, target: &ResourceId) -> Outcome<Operation> {
+    begin_as(rows, call, Uuid::new_v4().to_string(), kind, target)
+}
+
+/// The same under an id that something else names already.
+pub(crate) fn begin_as(
+    rows: &Rows<'_>,
+    call: &Call,
+    id: String,
+    kind: &str,
+    target: &ResourceId,
+) -> Outcome<Operation> {
     let operation = Operation {
-        id: Uuid::new_v4().to_string(),
+        id,
         kind: kind.to_owned(),
         target: target.clone(),
         event: call.event.clone(),
@@ -72,9 +88,14 @@ pub(crate) fn run(arm: &Arc<Shared>, operation: &Operation) -> Outcome<()> {
     let (arm, operation) = (Arc::clone(arm), operation.clone());
     let runtime = tokio::runtime::Handle::try_current().map_err(|_| Fault::Interrupted)?;
     runtime.spawn(async move {
-        let (worker, work) = (Arc::clone(&arm), operation.clone());
-        let done = tokio::task::spawn_blocking(move || perform(&worker, &work)).await;
+        let weak = Arc::downgrade(&arm);
+        let work = operation.clone();
+        let done = tokio::spawn(async move { perform(arm, &work).await }).await;
         let done = done.unwrap_or(Err(Fault::Interrupted));
+        let (Some(arm), false) = (weak.upgrade(), matches!(done, Err(Fault::Stopping))) else {
+            // It is taken up at the next start.
+            return;
+        };
         if let Err(fault) = finish(&arm, &operation, done).await {
             tracing::error!(error = %fault, operation = operation.id, "the end of an operation was not recorded");
         }
@@ -84,10 +105,12 @@ pub(crate) fn run(arm: &Arc<Shared>, operation: &Operation) -> Outcome<()> {
 
 /// Takes up what a stop of the program cut off.
 pub(crate) fn resume(arm: &Arc<Shared>) -> Outcome<()> {
-    for operation in arm.inventory.read(unfinished)? {
-        run(arm, &operation)?;
+    let unfinished = arm.inventory.read(unfinished)?;
+    for operation in &unfinished {
+        run(arm, operation)?;
     }
-    Ok(())
+    let known = unfinished.into_iter().map(|operation| operation.id).collect();
+    switching::resume(arm, &known)
 }
 
 /// The answer of a request whose work goes on.
@@ -107,10 +130,17 @@ pub(crate) fn accepted(call: &Call, operation: &Operation) -> Answer {
 }
 
 /// The work of each kind. Each can be done again after it was cut off.
-fn perform(arm: &Shared, operation: &Operation) -> Outcome<()> {
+async fn perform(arm: Arc<Shared>, operation: &Operation) -> Outcome<()> {
+    let target = operation.target.clone();
     match operation.kind.as_str() {
-        DELETE_GROUP => groups::delete(arm, &operation.target),
-        PURGE_VAULT => key_vault::purge(arm, &operation.target),
+        DELETE_GROUP => tokio::task::spawn_blocking(move || groups::delete(&arm, &target))
+            .await
+            .unwrap_or(Err(Fault::Interrupted)),
+        PURGE_VAULT => tokio::task::spawn_blocking(move || key_vault::purge(&arm, &target))
+            .await
+            .unwrap_or(Err(Fault::Interrupted)),
+        SWITCH_KEY => switching::switch(arm, &target, &operation.id).await,
+        PURGE_ACCOUNT => switching::purge_at(&arm, &target).await,
         _ => Err(Fault::Interrupted),
     }
 }

@@ -11,7 +11,7 @@ use super::route::{Permission, Route, blocking};
 use crate::vaults::VAULT_DOMAIN;
 
 /// Names and what people call them. Azure's are there so that templates with them work unchanged.
-const LOCATIONS: [(&str, &str); 12] = [
+pub(crate) const LOCATIONS: [(&str, &str); 12] = [
     ("local", "Local"),
     ("eastus", "East US"),
     ("eastus2", "East US 2"),

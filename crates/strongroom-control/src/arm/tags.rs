@@ -6,6 +6,7 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::call::{Answer, Call};
+use super::cognitive;
 use super::fault::{Outcome, bad, missing};
 use super::inventory::{Resource, Rows};
 use super::route::{Permission, Route, blocking};
@@ -134,6 +135,13 @@ fn remove(call: &Arc<Call>) -> Outcome<Answer> {
 }
 
 fn change(call: &Call, change: impl Fn(Map<String, Value>) -> Map<String, Value>) -> Outcome<Answer> {
+    let answer = in_rows(call, change)?;
+    // What has its record elsewhere has its tags there, too.
+    cognitive::tagged(call, answer.body.as_ref())?;
+    Ok(answer)
+}
+
+fn in_rows(call: &Call, change: impl Fn(Map<String, Value>) -> Map<String, Value>) -> Outcome<Answer> {
     call.arm.inventory.write(|rows| {
         let mut resource = tagged(rows, call)?;
         let before = resource.body.get("tags").and_then(Value::as_object).cloned();

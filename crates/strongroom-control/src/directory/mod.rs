@@ -26,6 +26,9 @@ pub(crate) struct Tenant {
     /// The principal that may change the directory: made at the first start.
     #[serde(default)]
     pub(crate) administrator: Option<Uuid>,
+    /// The principal as which the service asks for its own key, once there is one.
+    #[serde(default)]
+    pub(crate) provider: Option<Uuid>,
 }
 
 impl Tenant {
@@ -34,6 +37,7 @@ impl Tenant {
             id: Uuid::new_v4(),
             subscription: Uuid::new_v4(),
             administrator: None,
+            provider: None,
         }
     }
 }

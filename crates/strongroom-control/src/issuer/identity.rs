@@ -30,9 +30,18 @@ pub struct IdentityHost {
     pub user_assigned: Vec<Uuid>,
 }
 
+/// Which identities a secret is good for.
+#[derive(Clone)]
+enum Assigned {
+    /// Those of one host.
+    Host(IdentityHost),
+    /// Those of the AI service: of every account that there is, as long as it is, and its own. One must be named.
+    Service,
+}
+
 /// The hosts, by their secrets: made anew at each start, kept in memory alone.
 #[derive(Default)]
-pub(super) struct Hosts(Mutex<Vec<(Zeroizing<String>, IdentityHost)>>);
+pub(super) struct Hosts(Mutex<Vec<(Zeroizing<String>, Assigned)>>);
 
 /// How an identity is chosen among those of a host. Clients have several names for each.
 const BY_CLIENT: [&str; 1] = ["client_id"];
@@ -73,7 +82,7 @@ struct AppServiceError {
 }
 
 impl Hosts {
-    fn find(&self, presented: &str) -> Option<IdentityHost> {
+    fn find(&self, presented: &str) -> Option<Assigned> {
         let hosts = self.lock();
         // All are compared, so that the time taken does not tell which one came close.
         hosts.iter().fold(None, |found, (secret, host)| {
@@ -82,7 +91,7 @@ impl Hosts {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(Zeroizing<String>, IdentityHost)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(Zeroizing<String>, Assigned)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -108,7 +117,15 @@ impl TokenIssuer {
             });
         }
         let secret = random_text()?;
-        hosts.push((secret.clone(), host));
+        hosts.push((secret.clone(), Assigned::Host(host)));
+        Ok(secret)
+    }
+
+    /// Lets the AI service ask for tokens of its accounts' identities, whichever there are when it asks, and of its own. As
+    /// [`Self::admit_host`].
+    pub fn admit_service(&self) -> Result<Zeroizing<String>, ControlError> {
+        let secret = random_text()?;
+        self.inner.hosts.lock().push((secret.clone(), Assigned::Service));
         Ok(secret)
     }
 
@@ -142,7 +159,11 @@ impl TokenIssuer {
     }
 
     /// The identity that is asked for; without a choice the host's own, or the only one that there is.
-    fn choose(&self, host: &IdentityHost, form: &Form) -> Result<Arc<Principal>, Denied> {
+    fn choose(&self, assigned: &Assigned, form: &Form) -> Result<Arc<Principal>, Denied> {
+        let host = match assigned {
+            Assigned::Host(host) => host,
+            Assigned::Service => return self.choose_for_service(form),
+        };
         let all = host.system_assigned.iter().chain(&host.user_assigned);
         let mut assigned = all.filter_map(|id| self.inner.control.principal(*id));
         let named = |names: &[&'static str]| names.iter().find_map(|name| form.get(name));
@@ -165,6 +186,18 @@ impl TokenIssuer {
             }
         };
         chosen.ok_or(Denied::Identity)
+    }
+}
+
+impl TokenIssuer {
+    fn choose_for_service(&self, form: &Form) -> Result<Arc<Principal>, Denied> {
+        let control = &self.inner.control;
+        let client = BY_CLIENT.iter().find_map(|name| form.get(name));
+        let client = client.and_then(|client| client.parse::<Uuid>().ok());
+        let named = client.and_then(|client| control.principal_by_client(client));
+        named
+            .filter(|known| control.is_service_identity(known.object_id))
+            .ok_or(Denied::Identity)
     }
 }
 

@@ -190,7 +190,7 @@ async fn roles_on_identities_decide_and_a_resource_shows_its_own_identity() {
         (403, "AuthorizationFailed")
     );
     rig.put(&path("worker"), json!({"location": "eastus"})).await;
-    let account = "{sub}/resourceGroups/rg/providers/Microsoft.CognitiveServices/accounts/acct";
+    let account = "{sub}/resourceGroups/nobodys/providers/Microsoft.CognitiveServices/accounts/acct";
     let own = rig
         .get(&format!(
             "{account}/providers/Microsoft.ManagedIdentity/identities/default"

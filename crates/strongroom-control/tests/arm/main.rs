@@ -5,10 +5,12 @@
     reason = "a test stops at the first thing that is not as it should be"
 )]
 
+mod accounts;
 mod activity;
 mod authorization;
 mod diagnostics;
 mod directory;
+mod encryption;
 mod frame;
 mod graph;
 mod identities;

@@ -52,7 +52,7 @@ async fn what_was_granted_on_a_thing_ends_with_it() {
         let told = rig.ask_as(&rig.nobody, Method::GET, path, Value::Null, &[]).await;
         told.status != 403
     };
-    let identity = rig.control.account("acct").unwrap().identity;
+    let identity = rig.control.account("acct").unwrap().identity.unwrap();
     let owner = strongroom_control::BuiltInRole::by_name("Owner").unwrap();
     rig.group("rg").await;
     for path in [ACCOUNT, GROUP] {

@@ -1,8 +1,9 @@
 //! A control plane on a disk of its own, and two callers: an owner of the subscription, and somebody without any role.
 
+use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,9 +12,12 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use strongroom_azure::token::TrustedIssuer;
-use strongroom_control::{Actor, Arm, ArmParts, BuiltInRole, Control, Graph, NewSecret, TokenIssuer};
+use strongroom_control::{
+    Actor, AiService, Arm, ArmParts, BuiltInRole, Control, Graph, NewSecret, ServedModel, ServiceFault,
+    TokenIssuer,
+};
 use strongroom_journal::{Journal, SigningKey};
-use strongroom_seal::{Clock, Moment};
+use strongroom_seal::{AccountId, BoxFuture, Clock, Moment};
 use strongroom_vault::{RootKey, VaultEngine};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -36,12 +40,40 @@ impl Clock for TickingClock {
 
 pub(crate) const GRAPH: &str = "https://graph.localhost:8443";
 
+/// A service that has one model and nothing to wrap, and does as it is told.
+#[derive(Default)]
+pub(crate) struct Service {
+    /// What each attempt to settle comes to; `Ok` when there is no more.
+    pub(crate) says: Mutex<VecDeque<Result<(), ServiceFault>>>,
+    pub(crate) forgotten: Mutex<Vec<AccountId>>,
+}
+
+impl AiService for Service {
+    fn models(&self) -> Vec<ServedModel> {
+        vec![ServedModel {
+            name: "rehearsal".to_owned(),
+            publisher: "tests".to_owned(),
+        }]
+    }
+
+    fn settle(&self, _: AccountId) -> BoxFuture<'_, Result<(), ServiceFault>> {
+        let next = self.says.lock().unwrap().pop_front();
+        Box::pin(async move { next.unwrap_or(Ok(())) })
+    }
+
+    fn forget(&self, account: AccountId) -> BoxFuture<'_, Result<(), ServiceFault>> {
+        self.forgotten.lock().unwrap().push(account);
+        Box::pin(async { Ok(()) })
+    }
+}
+
 pub(crate) struct Rig {
     pub(crate) arm: Arm,
     pub(crate) graph: Graph,
     pub(crate) control: Control,
     pub(crate) vaults: VaultEngine,
     pub(crate) journal: Journal,
+    pub(crate) service: Arc<Service>,
     pub(crate) subscription: String,
     issuer: TokenIssuer,
     client: String,
@@ -121,6 +153,7 @@ impl Rig {
             .unwrap();
         let issuer = control.issuer(AUTHORITY);
         let journal = open_journal(place.path());
+        let service = Arc::new(Service::default());
         let arm = Arm::open(ArmParts {
             folder: place.path().join("control"),
             control: control.clone(),
@@ -128,6 +161,7 @@ impl Rig {
             login: AUTHORITY.to_owned(),
             clock,
             journal: journal.clone(),
+            service: Arc::clone(&service) as _,
         })
         .unwrap();
         arm.resume().unwrap();
@@ -138,6 +172,7 @@ impl Rig {
             control,
             vaults,
             journal,
+            service,
             subscription,
             issuer,
             client: owner.client_id().unwrap().to_string(),
@@ -150,7 +185,7 @@ impl Rig {
         };
         rig.owner = rig.token("https://management.core.windows.net//.default").await;
         rig.nobody = rig.token_of_nobody().await;
-        rig.nobody_id = rig.control.account("acct").unwrap().identity;
+        rig.nobody_id = rig.control.account("acct").unwrap().identity.unwrap();
         rig
     }
 
@@ -191,18 +226,18 @@ impl Rig {
     async fn token_of_nobody(&self) -> String {
         let account = self.control.ensure_account(&strongroom_control::NewAccount {
             name: "acct".to_owned(),
-            resource_group: "rg".to_owned(),
+            resource_group: "nobodys".to_owned(),
             location: "local".to_owned(),
-            encryption: strongroom_control::Encryption {
-                vault_url: "https://kv1.vault.localhost".to_owned(),
-                key_name: "customer".to_owned(),
-                key_version: None,
-            },
+            encryption: strongroom_control::Encryption::customer(
+                "https://kv1.vault.localhost",
+                "customer",
+                None,
+            ),
         });
         let secret = self
             .issuer
             .admit_host(strongroom_control::IdentityHost {
-                system_assigned: Some(account.unwrap().identity),
+                system_assigned: account.unwrap().identity,
                 user_assigned: Vec::new(),
             })
             .unwrap();

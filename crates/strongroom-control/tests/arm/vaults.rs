@@ -205,7 +205,7 @@ async fn access_policies_change_by_their_own_route() {
 async fn a_deleted_vault_is_seen_recovered_and_purged() {
     let rig = Rig::new().await;
     let made = make(&rig).await;
-    let identity = rig.control.account("acct").unwrap().identity;
+    let identity = rig.control.account("acct").unwrap().identity.unwrap();
     let user = BuiltInRole::by_name("Key Vault Crypto User").unwrap();
     let scope = made.body["id"].as_str().unwrap().parse().unwrap();
     rig.control.ensure_assignment(identity, user, &scope).unwrap();
@@ -480,7 +480,7 @@ async fn an_endpoint_approves_itself_only_for_whoever_may_and_leaves_what_it_no_
     let rig = Rig::new().await;
     let vault = make(&rig).await.body["id"].clone();
     let contributor = BuiltInRole::by_name("Contributor").unwrap();
-    let identity = rig.control.account("acct").unwrap().identity;
+    let identity = rig.control.account("acct").unwrap().identity.unwrap();
     let at = ENDPOINT.replace("{sub}", &rig.subscription).parse().unwrap();
     rig.control.ensure_assignment(identity, contributor, &at).unwrap();
     let alone = asking(&vault, BY_ITSELF);

@@ -21,11 +21,7 @@ impl Hosted {
             name: "acct".to_owned(),
             resource_group: "rg".to_owned(),
             location: "local".to_owned(),
-            encryption: Encryption {
-                vault_url: "https://kv1.vault.localhost".to_owned(),
-                key_name: "customer".to_owned(),
-                key_version: None,
-            },
+            encryption: Encryption::customer("https://kv1.vault.localhost", "customer", None),
         });
         let group = format!("/subscriptions/{}/resourceGroups/rg", rig.control.subscription());
         let owner = BuiltInRole::by_name("Owner").unwrap();
@@ -41,7 +37,7 @@ impl Hosted {
             rig.actor().create_identity(&new).unwrap()
         });
         Self {
-            system: account.unwrap().identity,
+            system: account.unwrap().identity.unwrap(),
             users,
             rig,
         }

@@ -123,11 +123,7 @@ impl Rig {
 }
 
 pub fn ensure(control: &Control, name: &str) -> Arc<Account> {
-    let encryption = Encryption {
-        vault_url: "https://kv1.vault.localhost".to_owned(),
-        key_name: "customer".to_owned(),
-        key_version: None,
-    };
+    let encryption = Encryption::customer("https://kv1.vault.localhost", "customer", None);
     let new = NewAccount {
         name: name.to_owned(),
         resource_group: "rg".to_owned(),

@@ -10,6 +10,7 @@ pub(super) async fn all(records: &dyn Records) {
     keys_are_exchanged_only_if_they_are_as_expected(records).await;
     a_branch_is_appended_to_the_one_expected(records).await;
     a_branch_in_use_is_not_dropped(records).await;
+    the_branches_of_an_account_are_forgotten_once_nothing_is_under_them(records).await;
     a_seed_is_replaced_only_if_it_is_as_expected(records).await;
 }
 
@@ -134,6 +135,23 @@ async fn a_branch_in_use_is_not_dropped(records: &dyn Records) {
         .map_err(|returned| returned.reason)
         .unwrap();
     assert_eq!(records.branches(tenant.id).await.unwrap(), [stored_branch(new)]);
+}
+
+async fn the_branches_of_an_account_are_forgotten_once_nothing_is_under_them(records: &dyn Records) {
+    let tenant = Tenant::settle(records).await;
+    let other = Tenant::settle(records).await;
+    tenant.insert(records, tenant.record("a")).await.unwrap();
+    let forget = tenant.transaction().change(Change::ForgetBranches);
+    let refused = records.commit(forget).await.err().unwrap();
+    assert_eq!(refused.reason, Rejected::InUse);
+    tenant.delete(records, "a").await.unwrap();
+    records
+        .commit(tenant.transaction().change(Change::ForgetBranches))
+        .await
+        .map_err(|returned| returned.reason)
+        .unwrap();
+    assert!(records.branches(tenant.id).await.unwrap().is_empty());
+    assert_eq!(records.branches(other.id).await.unwrap().len(), 1);
 }
 
 async fn a_seed_is_replaced_only_if_it_is_as_expected(records: &dyn Records) {

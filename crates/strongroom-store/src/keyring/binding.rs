@@ -1,8 +1,8 @@
 //! Which account uses which customer key, and the pin that binds them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use strongroom_seal::{AccountId, BoxFuture, BranchVersion, CheckValue, KeyId, KeyName};
+use strongroom_seal::{AccountId, BoxFuture, BranchVersion, CheckValue, KeyId, KeyName, KeyWrap};
 use thiserror::Error;
 
 /// "This account uses that key", as the control plane says it. A change takes effect while the store runs.
@@ -14,7 +14,8 @@ pub struct Binding {
     pub key: KeyName,
     /// The version to wrap seeds under; `None` follows the latest.
     pub version: Option<String>,
-    /// The key bound before, for as long as seeds may still be wrapped under it. Within one run the keyring remembers it by itself.
+    /// The key bound before, for as long as seeds may still be wrapped under it. Where the control plane does not say, the keyring
+    /// remembers it by itself, within one run and until a rewrap has shown that nothing needs it.
     pub retiring: Option<KeyName>,
     /// The pinned check value of the account's oldest living branch version; `None` until its first use.
     pub anchor: Option<Anchor>,
@@ -47,6 +48,26 @@ pub struct Anchor {
     pub version: BranchVersion,
     /// Its check value.
     pub check: CheckValue,
+}
+
+/// The way to the vaults. Who asks there, and so what is granted, differs from account to account.
+pub trait Vaults: Send + Sync + 'static {
+    /// The vaults as they are asked on behalf of this account.
+    fn vault(&self, account: AccountId) -> Arc<dyn KeyWrap>;
+}
+
+/// One way for all accounts.
+impl<T: KeyWrap> Vaults for Arc<T> {
+    fn vault(&self, _: AccountId) -> Arc<dyn KeyWrap> {
+        Self::clone(self)
+    }
+}
+
+/// One way for all accounts.
+impl Vaults for Arc<dyn KeyWrap> {
+    fn vault(&self, _: AccountId) -> Arc<dyn KeyWrap> {
+        Arc::clone(self)
+    }
 }
 
 /// Keeps each account's [`Anchor`] outside of the store, durably.

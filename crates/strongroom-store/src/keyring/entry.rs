@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use strongroom_seal::{AccountId, BranchVersion, CheckValue};
+use strongroom_seal::{AccountId, BranchVersion, CheckValue, KeyName, KeyWrap};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -38,7 +38,11 @@ pub(crate) struct Entry {
 }
 
 struct Inner {
+    /// As the control plane says it.
+    told: Option<Binding>,
+    /// The same, with the key that this keyring remembers as retiring where the control plane names none.
     binding: Option<Arc<Binding>>,
+    remembered: Option<KeyName>,
     /// The anchor as this keyring moved it; the binding may follow later.
     moved: Option<Anchor>,
     /// The first branch version, stored by this keyring and not anchored yet.
@@ -81,7 +85,9 @@ impl Entry {
         };
         let now = Instant::now();
         let inner = Inner {
+            told: binding.clone(),
             binding: binding.map(Arc::new),
+            remembered: None,
             moved: None,
             founded: None,
             state: LeaseState::new(terms),
@@ -106,6 +112,11 @@ impl Entry {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// The vaults, asked on behalf of this account.
+    pub(crate) fn vault(&self) -> Arc<dyn KeyWrap> {
+        self.shared.vaults.vault(self.account)
     }
 
     pub(crate) fn account(&self) -> AccountId {
@@ -282,24 +293,21 @@ impl Entry {
     /// Follows what the control plane says.
     pub(super) fn rebind(self: &Arc<Self>, binding: Option<Binding>) {
         let mut inner = self.lock();
-        if inner.binding.as_deref() == binding.as_ref() {
+        if inner.told == binding {
             return;
         }
+        let before = std::mem::replace(&mut inner.told, binding.clone());
         let Some(mut binding) = binding else {
             inner.binding = None;
             return self.give_up(&mut inner, KeyDenied::NotBound);
         };
-        if let (None, Some(old)) = (&binding.retiring, &inner.binding) {
-            let was_moved = old.key != binding.key;
-            binding.retiring = if was_moved {
-                Some(old.key.clone())
-            } else {
-                old.retiring.clone()
-            };
+        match (&binding.retiring, before) {
+            // Whoever names one says later when it is not needed any more.
+            (Some(_), _) => inner.remembered = None,
+            (None, Some(before)) if before.key != binding.key => inner.remembered = Some(before.key),
+            (None, _) => {}
         }
-        if inner.binding.as_deref() == Some(&binding) {
-            return;
-        }
+        binding.retiring = binding.retiring.or_else(|| inner.remembered.clone());
         let terms = terms_of(Some(&binding));
         inner.binding = Some(Arc::new(binding));
         let now = self.shared.clock.now();
@@ -314,6 +322,13 @@ impl Entry {
         self.publish(&mut inner, state);
         drop(inner);
         self.nudge();
+    }
+
+    /// Nothing needs the key that is remembered as retiring.
+    pub(crate) fn forget_retiring(&self) {
+        let mut inner = self.lock();
+        inner.remembered = None;
+        inner.binding = inner.told.clone().map(Arc::new);
     }
 
     /// Ends the lease for good.

@@ -34,7 +34,7 @@ use std::{
     time::Duration,
 };
 
-use strongroom_seal::{AccountId, BranchVersion, Clock, KeyWrap};
+use strongroom_seal::{AccountId, BranchVersion, Clock};
 use tokio::{runtime::Handle, sync::watch};
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +43,7 @@ use crate::{
     rotation::{self, BranchRecord, Branches, BranchesError, RotationError},
 };
 
-pub use binding::{Anchor, AnchorError, AnchorKeeper, Binding};
+pub use binding::{Anchor, AnchorError, AnchorKeeper, Binding, Vaults};
 pub(crate) use chain::living;
 pub(crate) use entry::Entry;
 pub(crate) use lease::Guard;
@@ -53,7 +53,7 @@ pub use status::{KeyDenied, KeyState, KeyStatus, LastAnswer};
 
 /// What a keyring works with.
 pub(crate) struct KeyringParts {
-    pub(crate) vault: Arc<dyn KeyWrap>,
+    pub(crate) vaults: Arc<dyn Vaults>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) branches: Arc<dyn Branches>,
     /// Without one, an account's first branch version is trusted as it is stored.
@@ -76,7 +76,7 @@ struct Inner {
 
 /// What every entry needs.
 pub(crate) struct Shared {
-    pub(crate) vault: Arc<dyn KeyWrap>,
+    pub(crate) vaults: Arc<dyn Vaults>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) branches: Arc<dyn Branches>,
     pub(crate) anchors: Option<Arc<dyn AnchorKeeper>>,
@@ -88,7 +88,7 @@ impl Keyring {
     /// Begins, bound to nothing. Must be called inside a tokio runtime.
     pub(crate) fn start(parts: KeyringParts) -> Self {
         let shared = Shared {
-            vault: parts.vault,
+            vaults: parts.vaults,
             clock: parts.clock,
             branches: parts.branches,
             anchors: parts.anchors,
@@ -151,6 +151,16 @@ impl Keyring {
         rotation::rewrap(&self.inner.fresh_entry(account)).await
     }
 
+    /// Shows that the key version that is bound, or the latest, wraps and unwraps.
+    pub(crate) async fn prove_key(&self, account: AccountId) -> Result<(), RotationError> {
+        rotation::prove_key(&self.inner.fresh_entry(account)).await
+    }
+
+    /// Whether every living seed is under the key that is bound, and none can come under another.
+    pub(crate) async fn is_settled(&self, account: AccountId) -> Result<bool, RotationError> {
+        rotation::is_settled(&self.inner.fresh_entry(account)).await
+    }
+
     /// Makes a new branch version, which becomes current.
     pub(crate) async fn next_branch(&self, account: AccountId) -> Result<BranchVersion, RotationError> {
         rotation::next_branch(&self.inner.fresh_entry(account)).await
@@ -211,10 +221,15 @@ impl Inner {
     fn rebind(&self) {
         let bindings = lock(&self.bindings).clone();
         let Some(bindings) = bindings else { return };
-        let bindings = bindings.borrow().clone();
+        // There may be many of both.
+        let bindings: HashMap<_, _> = {
+            let bindings = bindings.borrow();
+            let named = bindings.iter().map(|binding| (binding.account, binding.clone()));
+            named.collect()
+        };
         let entries: Vec<_> = lock(&self.accounts).values().cloned().collect();
         for entry in entries {
-            entry.rebind(find(&bindings, entry.account()));
+            entry.rebind(bindings.get(&entry.account()).cloned());
         }
     }
 

@@ -56,14 +56,13 @@ async fn try_to_ask(entry: &Arc<Entry>) -> Option<Result<(), KeyDenied>> {
 
 /// The stored versions; at an account's first use, after making the first.
 async fn load(entry: &Arc<Entry>) -> Result<Vec<BranchRecord>, KeyDenied> {
-    let binding = entry.binding()?;
     let stored = entry.shared().load(entry.account()).await?;
     let is_anchored = entry.anchor().is_some();
     let must_be_anchored = entry.shared().anchors.is_some();
     if is_anchored || (!stored.is_empty() && !must_be_anchored) {
         return Ok(stored);
     }
-    match rotation::found(entry, &binding, &stored).await {
+    match rotation::found(entry, &stored).await {
         Ok(()) => {}
         Err(RotationError::Key(denied)) => return Err(denied),
         Err(error) => {
@@ -108,7 +107,7 @@ async fn unwrap_all(
 async fn unwrap(entry: &Entry, record: &BranchRecord) -> Result<BranchKey, Answer> {
     let account = entry.account();
     let wrap = &record.wrap;
-    let seed = entry.shared().vault.unwrap(&wrap.key, &wrap.seed).await;
+    let seed = entry.vault().unwrap(&wrap.key, &wrap.seed).await;
     let seed = seed.map_err(|error| {
         log_no(entry, &error);
         Answer::No(error.answer)

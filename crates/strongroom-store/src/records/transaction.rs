@@ -138,6 +138,8 @@ pub(crate) enum Change {
     },
     /// Removes a branch version; `InUse` while a key is wrapped under it or it is current.
     DropBranch(BranchVersion),
+    /// Removes every branch version of the account; `InUse` while it has a key.
+    ForgetBranches,
     /// Changes a job.
     Job(JobChange),
     /// Forgets shreddings up to and including this number.

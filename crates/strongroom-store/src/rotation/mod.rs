@@ -12,7 +12,7 @@ use crate::keyring::{AnchorError, KeyDenied};
 
 pub(crate) use branches::{BranchRecord, Branches, BranchesError, SeedWrap};
 pub(crate) use found::found;
-pub(crate) use rewrap::rewrap;
+pub(crate) use rewrap::{is_settled, prove_key, rewrap};
 pub(crate) use successor::{before_drop, next_branch};
 
 /// Why a rotation did not happen. What was in force before still is.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use strongroom_seal::{BranchKey, KeyId, NoAnswer};
+use strongroom_seal::{BranchKey, BranchVersion, KeyId, NoAnswer};
 
 use super::{BranchRecord, BranchesError, RotationError, SeedWrap, seed};
 use crate::{
@@ -23,6 +23,26 @@ pub(crate) async fn rewrap(entry: &Arc<Entry>) -> Result<u32, RotationError> {
         }
     }
     rewrap_all(entry).await
+}
+
+/// Shows that the key version that seeds belong under wraps and unwraps, with a seed that is not kept.
+pub(crate) async fn prove_key(entry: &Entry) -> Result<(), RotationError> {
+    let binding = entry.binding()?;
+    let target = seed::target(entry, &binding).await?.ok_or(KeyDenied::Refused)?;
+    seed::make(entry, &target, BranchVersion::FIRST).await.map(drop)
+}
+
+/// Whether every living seed is under the key that is bound. Nothing can come under another meanwhile or later: whoever makes
+/// seeds waits for this turn, and looks at the binding after that.
+pub(crate) async fn is_settled(entry: &Arc<Entry>) -> Result<bool, RotationError> {
+    let _one_at_a_time = entry.rotation().lock().await;
+    let binding = entry.binding()?;
+    let anchor = entry.anchor();
+    let stored = entry.shared().load(entry.account()).await?;
+    let mut living = stored
+        .iter()
+        .filter(|record| anchor.is_none_or(|anchor| record.version >= anchor.version));
+    Ok(living.all(|record| binding.wants(&record.wrap.key)))
 }
 
 async fn rewrap_all(entry: &Arc<Entry>) -> Result<u32, RotationError> {
@@ -47,6 +67,9 @@ async fn rewrap_all(entry: &Arc<Entry>) -> Result<u32, RotationError> {
         }
         done.from.get_or_insert_with(|| record.wrap.key.clone());
         done.count += 1;
+    }
+    if result.is_ok() {
+        entry.forget_retiring();
     }
     done.tell(entry, target).await;
     result.map(|()| done.count)
@@ -81,7 +104,8 @@ impl Rewrapped {
 async fn rewrap_one(entry: &Entry, record: &BranchRecord, target: &KeyId) -> Result<(), RotationError> {
     let account = entry.account();
     let old = &record.wrap;
-    let seed = seed::call(entry, entry.shared().vault.unwrap(&old.key, &old.seed)).await;
+    let vault = entry.vault();
+    let seed = seed::call(entry, vault.unwrap(&old.key, &old.seed)).await;
     // It is the unwrap of an active wrap, so a no counts for the lease as it would at a renewal. A yes or silence does not:
     // that is for the renewals to find out.
     let answer = match &seed {

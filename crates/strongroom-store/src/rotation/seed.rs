@@ -31,7 +31,7 @@ pub(super) async fn wrap_proven(
     version: BranchVersion,
     check: CheckValue,
 ) -> Result<SeedWrap, RotationError> {
-    let vault = &entry.shared().vault;
+    let vault = entry.vault();
     let wrapped = call(entry, vault.wrap(target, seed)).await?;
     let back = call(entry, vault.unwrap(target, &wrapped)).await?;
     if BranchKey::derive_checked(&back, entry.account(), version, check).is_err() {
@@ -51,7 +51,8 @@ pub(super) async fn target(entry: &Entry, binding: &Binding) -> Result<Option<Ke
         let bound = binding.key.with_version(version);
         return bound.map(Some).map_err(|_| KeyDenied::NotBound.into());
     }
-    let latest = call(entry, entry.shared().vault.describe(&binding.key, None)).await?;
+    let vault = entry.vault();
+    let latest = call(entry, vault.describe(&binding.key, None)).await?;
     if binding.key.admit(&latest.id).is_err() {
         tracing::error!(account = %entry.account(), asked = %binding.key, answered = %latest.id, "the vault described another key");
         return Err(KeyDenied::Mismatch.into());

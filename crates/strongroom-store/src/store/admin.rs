@@ -11,7 +11,7 @@ use crate::{
     limits,
     object::{KeyVersionNeed, Statistics, Usage},
     permit::{Action, Permit},
-    records::{Change, JobChange, StoredBranch, Transaction},
+    records::{Change, JobChange, RECORD_PART, StoredBranch, Transaction},
     rotation::{BranchesError, RotationError},
 };
 
@@ -20,6 +20,47 @@ impl Store {
     pub async fn rewrap(&self, permit: &Permit) -> Result<u32, StoreError> {
         let account = permit.demand(Action::Administer)?;
         Ok(self.inner.keyring.rewrap(account).await?)
+    }
+
+    /// Shows that the key that is bound now wraps and unwraps, with a seed that is not kept.
+    pub async fn prove_key(&self, permit: &Permit) -> Result<(), StoreError> {
+        let account = permit.demand(Action::Administer)?;
+        Ok(self.inner.keyring.prove_key(account).await?)
+    }
+
+    /// Whether nothing of the account needs another key than the one that is bound now, and nothing will. Asks no vault.
+    pub async fn is_settled(&self, permit: &Permit) -> Result<bool, StoreError> {
+        let account = permit.demand(Action::Administer)?;
+        Ok(self.inner.keyring.is_settled(account).await?)
+    }
+
+    /// Destroys every object of the account: their wrapped keys, and with them their content; then its seeds. Needs no customer key.
+    pub async fn forget(&self, permit: &Permit) -> Result<u64, StoreError> {
+        let account = permit.demand(Action::Delete)?;
+        let mut gone = 0;
+        for branch in self.inner.records.branches(account).await? {
+            let mut after = 0;
+            loop {
+                let records = &self.inner.records;
+                let batch = limits::REWRAP_BATCH;
+                let held = records.keys_under(account, branch.version, after, batch).await?;
+                let Some(last) = held.last() else { break };
+                after = last.slot;
+                let named = held.into_iter().filter(|held| held.part == RECORD_PART);
+                for (kind, id) in named.filter_map(|held| held.record) {
+                    match self.delete(permit, &kind, &id).await {
+                        Ok(()) => gone += 1,
+                        Err(StoreError::NotFound) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+        let forget = Transaction::new(account, self.inner.now_ms()).change(Change::ForgetBranches);
+        let forgotten = self.inner.records.commit(forget).await;
+        forgotten.map_err(|returned| StoreError::from(returned.reason))?;
+        self.inner.traces.leave();
+        Ok(gone)
     }
 
     /// Begins a rekey in the background; answers the one under way if there is one.

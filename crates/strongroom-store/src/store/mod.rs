@@ -8,7 +8,7 @@ mod objects;
 
 use std::{sync::Arc, time::Duration};
 
-use strongroom_seal::{AccountId, Clock, KeyWrap};
+use strongroom_seal::{AccountId, Clock};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -18,7 +18,7 @@ use crate::{
     error::OpenStoreError,
     event::{Events, StoreEvent, Witness},
     jobs,
-    keyring::{Binding, KeyDenied, KeyStatus, Keyring, KeyringParts, Lease},
+    keyring::{Binding, KeyDenied, KeyStatus, Keyring, KeyringParts, Lease, Vaults},
     permit::PermitAuthority,
     records::{BranchTable, Records},
     traces::Traces,
@@ -82,19 +82,19 @@ impl Store {
     /// Opens the folder and locks it; sweeps what a crash left behind. Must run inside a tokio runtime.
     pub async fn open(
         config: StoreConfig,
-        vault: Arc<dyn KeyWrap>,
+        vaults: impl Vaults,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, PermitAuthority), OpenStoreError> {
         let parts = folder::open(config.folder.clone()).await?;
         sweep(&*parts.records, &*parts.blobs, millis(clock.now().wall)).await?;
-        Ok((Self::over(parts, &config, vault, clock), PermitAuthority::new()))
+        Ok((Self::over(parts, &config, vaults, clock), PermitAuthority::new()))
     }
 
     /// A store over given back ends.
     pub(crate) fn over(
         parts: Parts,
         config: &StoreConfig,
-        vault: Arc<dyn KeyWrap>,
+        vaults: impl Vaults,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let events = Events::new();
@@ -105,7 +105,7 @@ impl Store {
             Arc::clone(&traces),
         );
         let keyring = Keyring::start(KeyringParts {
-            vault,
+            vaults: Arc::new(vaults),
             clock: Arc::clone(&clock),
             branches: Arc::new(branches),
             anchors: config.anchors.clone(),

@@ -40,11 +40,7 @@ impl Door {
             resource_group: "twin".to_owned(),
             location: "local".to_owned(),
             // An account has to name a key; here nothing is sealed under it.
-            encryption: Encryption {
-                vault_url: "https://none.vault.localhost".to_owned(),
-                key_name: "none".to_owned(),
-                key_version: None,
-            },
+            encryption: Encryption::customer("https://none.vault.localhost", "none", None),
         })?;
         Ok(Self { control })
     }

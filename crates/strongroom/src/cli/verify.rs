@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::client::Instance;
 use super::table::{self, Table};
 use super::{CliError, Failure, Output, VerifyArgs};
-use crate::status::Status;
+use crate::status::Pinned;
 
 pub(super) fn run(args: &VerifyArgs) -> Result<(), CliError> {
     let folder = args.instance.folder.folder()?;
@@ -112,9 +112,8 @@ impl Unwrap for Vault {
     }
 
     fn admits(&self, account: AccountId, key: &KeyId) -> bool {
-        self.bound
-            .get(&account)
-            .is_some_and(|(name, _)| *name == key.without_version())
+        let bound = self.bound.get(&account);
+        bound.is_some_and(|(names, _)| names.contains(key.key_name()))
     }
 
     fn anchor(&self, account: AccountId) -> Option<Anchor> {
@@ -136,27 +135,28 @@ impl Unwrap for Vault {
     }
 }
 
-/// The key that each account is bound to, and what is pinned of it.
-type Bound = BTreeMap<AccountId, (KeyName, Option<Anchor>)>;
+/// The keys that each account's seeds may be under, and what is pinned of it.
+type Bound = BTreeMap<AccountId, Pins>;
+type Pins = (Vec<KeyName>, Option<Anchor>);
 
 fn bound(instance: &Instance) -> Result<Bound, CliError> {
-    let status = instance.admin(Method::GET, "status", None)?;
-    let status: Status = serde_json::from_value(status).map_err(|_| Failure::Protocol("a status"))?;
-    let bound = pinned(&status).ok_or(Failure::Protocol("a status without a bound key"))?;
-    Ok(BTreeMap::from([bound]))
+    let pins = instance.admin(Method::GET, "pins", None)?;
+    let pins: Vec<Pinned> = serde_json::from_value(pins).map_err(|_| Failure::Protocol("a list of pins"))?;
+    let bound: Option<Bound> = pins.iter().map(read).collect();
+    Ok(bound.ok_or(Failure::Protocol("a list of pins"))?)
 }
 
-fn pinned(status: &Status) -> Option<(AccountId, (KeyName, Option<Anchor>))> {
-    let account = status.account_id.parse().ok()?;
-    let key = KeyName::parse(status.key.bound.as_deref()?).ok()?;
-    let anchor = match &status.key.anchor {
+fn read(pinned: &Pinned) -> Option<(AccountId, Pins)> {
+    let account = pinned.account_id.parse().ok()?;
+    let keys = pinned.keys.iter().map(|key| KeyName::parse(key).ok());
+    let anchor = match &pinned.anchor {
         Some(pin) => Some(Anchor {
             version: BranchVersion::new(pin.branch),
             check: pin.check.parse().ok()?,
         }),
         None => None,
     };
-    Some((account, (key, anchor)))
+    Some((account, (keys.collect::<Option<_>>()?, anchor)))
 }
 
 fn print(report: &Report) -> Result<(), CliError> {

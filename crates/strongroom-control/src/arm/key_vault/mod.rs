@@ -114,6 +114,10 @@ pub(crate) fn reconcile(arm: &Shared) -> Outcome<()> {
         }
         for vault in arm.control.vaults().vaults() {
             let id = id_of(&vault)?;
+            // The provider's own vault is nobody's to see.
+            if !arm.subscription().contains(&id) {
+                continue;
+            }
             let known = rows.get(&id)?;
             let system_data = known
                 .as_ref()

@@ -70,7 +70,7 @@ impl Rig {
         let branches = Arc::new(MemoryBranches::default());
         let events = Events::new();
         let parts = KeyringParts {
-            vault: Arc::clone(&vault) as _,
+            vaults: Arc::new(Arc::clone(&vault)),
             clock: Arc::clone(&clock) as _,
             branches: Arc::clone(&branches) as _,
             anchors: Some(Arc::clone(&anchors) as _),
@@ -103,7 +103,7 @@ impl Rig {
     pub(super) fn restart(self) -> Self {
         let events = Events::new();
         let parts = KeyringParts {
-            vault: Arc::clone(&self.vault) as _,
+            vaults: Arc::new(Arc::clone(&self.vault)),
             clock: Arc::clone(&self.clock) as _,
             branches: Arc::clone(&self.branches) as _,
             anchors: Some(Arc::clone(&self.anchors) as _),

@@ -140,6 +140,46 @@ async fn a_key_in_another_vault_takes_over_from_the_one_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_account_is_settled_once_nothing_is_under_another_key() {
+    let rig = rekeying().await;
+    assert_eq!(rig.keyring.is_settled(rig.account).await, Ok(true));
+    rig.vault.refuse_to_wrap_after(Some(1));
+    bind_version(&rig, Some("2"));
+    assert!(rig.keyring.rewrap(rig.account).await.is_err());
+    assert_eq!(rig.keyring.is_settled(rig.account).await, Ok(false));
+    assert!(rig.keyring.prove_key(rig.account).await.is_err());
+    rig.vault.refuse_to_wrap_after(None);
+    assert_eq!(rig.keyring.prove_key(rig.account).await, Ok(()));
+    rig.keyring.rewrap(rig.account).await.unwrap();
+    assert_eq!(rig.keyring.is_settled(rig.account).await, Ok(true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_nothing_needs_any_more_is_not_believed_again() {
+    let rig = Rig::used_before().await;
+    let lease = rig.lease().await;
+    let planted = rig.branches.wrap_of(0);
+    let other = KeyName::parse("https://other.vault.localhost:8443/keys/second").unwrap();
+    for names_it in [false, true] {
+        rig.change_binding(|binding| {
+            let old = std::mem::replace(&mut binding.key, other.clone());
+            binding.retiring = names_it.then_some(old);
+            binding.version = Some("7".to_owned());
+        });
+        rig.keyring.rewrap(rig.account).await.unwrap();
+        if names_it {
+            rig.change_binding(|binding| binding.retiring = None);
+        }
+        assert_eq!(rig.keyring.is_settled(rig.account).await, Ok(true));
+    }
+    lease.check().unwrap();
+    rig.branches.rows.lock().unwrap()[0].wrap = planted;
+    rig.keyring.nudge(rig.account);
+    sleep(RENEWED).await;
+    assert_eq!(lease.check(), Err(KeyDenied::Mismatch));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rewrap_counts_what_it_did_and_does_nothing_twice() {
     let rig = rekeying().await;
     bind_version(&rig, Some("2"));

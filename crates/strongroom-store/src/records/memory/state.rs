@@ -97,6 +97,7 @@ impl State {
                     stored.seed.clone_from(seed);
                 }
                 Change::DropBranch(version) => self.drop_branch(account, *version)?,
+                Change::ForgetBranches => self.forget_branches(account)?,
                 Change::Job(change) => self.job(transaction, *change, &mut receipt)?,
                 Change::ForgetShreddings { up_to } => self.shreddings.retain(|number, _| number > up_to),
                 Change::ForgetUnwanted(names) => self.unwanted.retain(|name, _| !names.contains(name)),
@@ -314,6 +315,14 @@ impl State {
             return Err(Rejected::InUse);
         }
         self.branches.remove(&(account, version));
+        Ok(())
+    }
+
+    pub(super) fn forget_branches(&mut self, account: AccountId) -> Result<(), Rejected> {
+        if self.keys.values().any(|key| key.account == account) {
+            return Err(Rejected::InUse);
+        }
+        self.branches.retain(|(of, _), _| *of != account);
         Ok(())
     }
 

@@ -80,6 +80,18 @@ impl Unit<'_> {
         .map(drop)
     }
 
+    pub(super) fn forget_branches(&mut self, account: AccountId) -> Result<(), Rejected> {
+        let in_use: bool = self
+            .sql("SELECT EXISTS (SELECT 1 FROM key_slot WHERE account = ?1)")?
+            .query_row([Account(account)], |row| row.get(0))?;
+        if in_use {
+            return Err(Rejected::InUse);
+        }
+        *self.current = None;
+        self.run("DELETE FROM branch WHERE account = ?1", [Account(account)])
+            .map(drop)
+    }
+
     pub(super) fn job(
         &self,
         transaction: &Transaction,

@@ -117,6 +117,7 @@ impl Unit<'_> {
                 self.replace_seed(account, *version, expected, new)
             }
             Change::DropBranch(version) => self.drop_branch(account, *version),
+            Change::ForgetBranches => self.forget_branches(account),
             Change::Job(change) => self.job(transaction, *change, receipt),
             Change::ForgetShreddings { up_to } => self
                 .run("DELETE FROM shredding WHERE number <= ?1", [int(*up_to)])

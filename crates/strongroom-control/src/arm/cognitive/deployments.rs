@@ -1,0 +1,202 @@
+//! Deployments: which model an account serves under which name, and what a revoked key means for it.
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+use strongroom_azure::ResourceId;
+
+use super::accounts::found;
+use super::{DEPLOYMENT, body, mirror};
+use crate::accounts::{Deployment, MODEL_FORMAT, POLICIES, RevocationPolicy};
+use crate::arm::call::{Answer, Call};
+use crate::arm::fault::{Fault, Outcome, bad, no_resource};
+use crate::arm::listing::{self, List};
+use crate::arm::route::{Permission, Route, blocking};
+use crate::arm::tags;
+use crate::limits::{ARM_BODY, DEPLOYMENT_CAPACITY};
+
+const ALL: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.CognitiveServices/accounts/{account}/deployments";
+const ONE: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.CognitiveServices/accounts/{account}/deployments/{deployment}";
+const SKUS: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.CognitiveServices/accounts/{account}/deployments/{deployment}/skus";
+
+/// What is ours to say, or has its own place.
+const OURS: [&str; 6] = [
+    "callRateLimit",
+    "capabilities",
+    "dynamicThrottlingEnabled",
+    "provisioningState",
+    "rateLimits",
+    "revocationPolicy",
+];
+
+pub(super) fn routes() -> Vec<Route> {
+    let read = Permission::Action("Microsoft.CognitiveServices/accounts/deployments/read");
+    let write = Permission::Action("Microsoft.CognitiveServices/accounts/deployments/write");
+    let delete = Permission::Action("Microsoft.CognitiveServices/accounts/deployments/delete");
+    vec![
+        Route::new(Method::GET, ALL, read, 0, blocking(list)),
+        Route::new(Method::GET, ONE, read, 0, blocking(get)),
+        Route::new(Method::PUT, ONE, write, ARM_BODY, blocking(put)),
+        Route::new(Method::PATCH, ONE, write, ARM_BODY, blocking(patch)),
+        Route::new(Method::DELETE, ONE, delete, 0, blocking(remove)),
+        Route::new(Method::GET, SKUS, read, 0, blocking(skus)),
+    ]
+}
+
+fn list(call: &Arc<Call>) -> Outcome<Answer> {
+    let account = found(call)?;
+    let below: ResourceId = mirror::account(&call.arm, &account)?.id;
+    listing::page(
+        call,
+        &List {
+            below: Some(&below),
+            kind: Some(DEPLOYMENT),
+            tracked: false,
+            shown: |_, resource| Value::Object(resource.body),
+        },
+    )
+}
+
+fn not_there(call: &Call) -> Fault {
+    let name = format!("{}/{}", call.name("account"), call.name("deployment"));
+    no_resource(&call.path, DEPLOYMENT, &name, Some(call.name("group")))
+}
+
+/// The deployment that the path names, under the name that it has in its account.
+fn known(call: &Call) -> Outcome<Option<(String, Deployment)>> {
+    let account = found(call)?;
+    Ok(account
+        .deployment_shown_as(call.name("deployment"))
+        .map(|(name, deployment)| (name.to_owned(), deployment.clone())))
+}
+
+/// Shows it as it is now.
+fn show(call: &Call, status: StatusCode) -> Outcome<Answer> {
+    mirror::account(&call.arm, &*found(call)?)?;
+    let row = call
+        .arm
+        .inventory
+        .read(|rows| mirror::deployment(rows, &call.path))?;
+    Ok(call.show(status, row.ok_or_else(|| not_there(call))?))
+}
+
+fn get(call: &Arc<Call>) -> Outcome<Answer> {
+    show(call, StatusCode::OK)
+}
+
+fn put(call: &Arc<Call>) -> Outcome<Answer> {
+    let given = call.object()?;
+    tags::check(given.get("tags"))?;
+    let before = known(call)?;
+    let deployment = read(call, &given, before.as_ref().map(|(_, known)| known))?;
+    let name = before.as_ref().map_or(call.name("deployment"), |(name, _)| name);
+    call.actor()
+        .put_deployment(&super::place(call), name, deployment)?;
+    let status = if before.is_some() {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    show(call, status)
+}
+
+/// Price tier, capacity, tags and our policy can be changed alone.
+fn patch(call: &Arc<Call>) -> Outcome<Answer> {
+    let given = call.object()?;
+    tags::check(given.get("tags"))?;
+    let (name, mut deployment) = known(call)?.ok_or_else(|| not_there(call))?;
+    if let Some(sku) = given.get("sku").filter(|sku| !sku.is_null()) {
+        deployment.sku = Some(read_sku(sku)?);
+    }
+    if let Some(tags) = given.get("tags").and_then(Value::as_object) {
+        deployment.tags = body::read_tags(tags);
+    }
+    let properties = given.get("properties").and_then(Value::as_object);
+    if let Some(policy) = properties.and_then(|properties| properties.get("revocationPolicy")) {
+        deployment.revocation = read_policy(policy)?;
+    }
+    call.actor()
+        .put_deployment(&super::place(call), &name, deployment)?;
+    show(call, StatusCode::OK)
+}
+
+fn remove(call: &Arc<Call>) -> Outcome<Answer> {
+    let Some((name, _)) = known(call)? else {
+        return Ok(Answer::empty(StatusCode::NO_CONTENT));
+    };
+    call.actor().delete_deployment(&super::place(call), &name)?;
+    mirror::account(&call.arm, &*found(call)?)?;
+    Ok(Answer::empty(StatusCode::OK))
+}
+
+fn skus(call: &Arc<Call>) -> Outcome<Answer> {
+    known(call)?.ok_or_else(|| not_there(call))?;
+    let row = json!({
+        "resourceType": DEPLOYMENT,
+        "sku": {"name": "Standard"},
+        "capacity": {"minimum": 1, "maximum": 1000, "default": 1, "step": 1},
+    });
+    Ok(Answer::page(vec![row], None))
+}
+
+fn read(call: &Call, given: &Map<String, Value>, before: Option<&Deployment>) -> Outcome<Deployment> {
+    let properties = given.get("properties").and_then(Value::as_object).cloned();
+    let mut properties = properties.ok_or_else(|| body::invalid("'properties' is missing"))?;
+    let model = properties.get("model").cloned().unwrap_or_default();
+    let of = |name: &str| model.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (format, name, version) = (of("format"), of("name"), of("version"));
+    let models = call.arm.service.models();
+    let served = models.iter().any(|served| served.name == name);
+    if !served || !format.eq_ignore_ascii_case(MODEL_FORMAT) {
+        let message = format!(
+            "The model 'Format: {format}, Name: {name}, Version: {version}' of account deployment is not supported."
+        );
+        return Err(bad("DeploymentModelNotSupported", message));
+    }
+    let revocation = match properties.get("revocationPolicy") {
+        Some(policy) => read_policy(policy)?,
+        None => before.map_or(RevocationPolicy::default(), |before| before.revocation),
+    };
+    properties.retain(|name, _| !OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name)));
+    let sku = given.get("sku").filter(|sku| !sku.is_null());
+    let now = u64::try_from(call.now_ms / 1000).unwrap_or_default();
+    Ok(Deployment {
+        sku: sku.map(read_sku).transpose()?,
+        tags: given
+            .get("tags")
+            .and_then(Value::as_object)
+            .map(body::read_tags)
+            .unwrap_or_default(),
+        more: properties,
+        ..Deployment::of(name, before.map_or(now, |before| before.created), revocation)
+    })
+}
+
+fn read_policy(policy: &Value) -> Outcome<RevocationPolicy> {
+    let given = policy.as_str().unwrap_or_default();
+    let found = POLICIES.iter().find(|(name, _)| name.eq_ignore_ascii_case(given));
+    found.map(|(_, policy)| *policy).ok_or_else(|| {
+        body::invalid("'properties.revocationPolicy' must be one of 'Shutdown, Drain, PreventNew'")
+    })
+}
+
+fn read_sku(sku: &Value) -> Outcome<Value> {
+    let wrong = || {
+        bad(
+            "InvalidCapacity",
+            format!(
+                "The sku of a deployment needs a 'name', and a 'capacity' of 1 to {DEPLOYMENT_CAPACITY} if it has one."
+            ),
+        )
+    };
+    let name = sku.get("name").and_then(Value::as_str).ok_or_else(wrong)?;
+    let capacity = match sku.get("capacity") {
+        None | Some(Value::Null) => Some(1),
+        // `az` sends what was typed.
+        Some(Value::String(text)) => text.parse().ok(),
+        Some(number) => number.as_u64(),
+    };
+    let capacity = capacity.filter(|capacity| (1..=DEPLOYMENT_CAPACITY).contains(capacity));
+    Ok(json!({"name": name, "capacity": capacity.ok_or_else(wrong)?}))
+}
