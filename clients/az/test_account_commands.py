@@ -1,0 +1,89 @@
+"""`az cognitiveservices`: accounts of the AI service, their keys, deployments and encryption."""
+
+import json
+import os
+import secrets
+
+import pytest
+
+
+@pytest.fixture
+def account(az, instance):
+    """An account of a group, with an identity of its own."""
+    name = "az-account-" + secrets.token_hex(3)
+    words = ["--kind", "OpenAI", "--sku", "S0", "--location", "local", "--custom-domain", name, "--assign-identity", "--yes"]
+    made = az("cognitiveservices", "account", "create", "--name", name, "--resource-group", instance.group, *words)
+    assert (made["name"], made["properties"]["provisioningState"], made["identity"]["type"]) == (name, "Succeeded", "SystemAssigned")
+    assert made["properties"]["encryption"] in (None, {"keySource": "Microsoft.CognitiveServices", "keyVaultProperties": None})
+    yield made, ["--name", name, "--resource-group", instance.group]
+    if name in [row["name"] for row in az("cognitiveservices", "account", "list")]:
+        az("cognitiveservices", "account", "delete", "--name", name, "--resource-group", instance.group)
+    if name in [row["name"] for row in az("cognitiveservices", "account", "list-deleted")]:
+        az("cognitiveservices", "account", "purge", "--name", name, "--resource-group", instance.group, "--location", "local")
+
+
+def test_an_account_is_deleted_recovered_and_purged(az, account):
+    made, of = account
+    deleted = [*of, "--location", "local"]
+    az("cognitiveservices", "account", "delete", *of)
+    assert "ResourceNotFound" in az.refused("cognitiveservices", "account", "show", *of)
+    shown, listed = az.together(
+        ["cognitiveservices", "account", "show-deleted", *deleted], ["cognitiveservices", "account", "list-deleted"]
+    )
+    assert shown["name"] == made["name"] and made["name"] in [row["name"] for row in listed]
+    recovered = az("cognitiveservices", "account", "recover", *deleted)
+    assert recovered["id"] == made["id"]
+    assert recovered["properties"]["internalId"] == made["properties"]["internalId"]
+    az("cognitiveservices", "account", "delete", *of)
+    az("cognitiveservices", "account", "purge", *deleted)
+    assert made["name"] not in [row["name"] for row in az("cognitiveservices", "account", "list-deleted")]
+
+
+def test_an_account_is_changed_and_its_keys_are_regenerated(az, account):
+    _, of = account
+    tagged = az("cognitiveservices", "account", "update", *of, "--tags", "team=blue")
+    assert tagged["tags"] == {"team": "blue"}
+    before = az("cognitiveservices", "account", "keys", "list", *of)
+    after = az("cognitiveservices", "account", "keys", "regenerate", *of, "--key-name", "Key1")
+    assert after["key1"] != before["key1"] and after["key2"] == before["key2"]
+    az("cognitiveservices", "account", "network-rule", "add", *of, "--ip-address", "10.2.0.0/16")
+    (rule,) = az("cognitiveservices", "account", "network-rule", "list", *of)["ipRules"]
+    assert rule["value"] == "10.2.0.0/16"
+
+
+def test_models_are_deployed_listed_and_taken_off(az, account):
+    _, of = account
+    deployment = ["--deployment-name", "first"]
+    model = ["--model-name", os.environ["STRONGROOM_DEPLOYMENT"], "--model-version", "1", "--model-format", "OpenAI"]
+    made = az("cognitiveservices", "account", "deployment", "create", *of, *deployment, *model, "--sku-name", "Standard", "--sku-capacity", "1")
+    assert made["properties"]["model"]["name"] == os.environ["STRONGROOM_DEPLOYMENT"]
+    shown, listed, models, usages = az.together(
+        ["cognitiveservices", "account", "deployment", "show", *of, *deployment],
+        ["cognitiveservices", "account", "deployment", "list", *of],
+        ["cognitiveservices", "account", "list-models", *of],
+        ["cognitiveservices", "account", "list-usage", *of],
+    )
+    assert shown["id"] == made["id"] and [row["name"] for row in listed] == ["first"]
+    assert os.environ["STRONGROOM_DEPLOYMENT"] in [row["name"] for row in models] and isinstance(usages, list)
+    az("cognitiveservices", "account", "deployment", "delete", *of, *deployment)
+    assert az("cognitiveservices", "account", "deployment", "list", *of) == []
+
+
+def encryption(vault, key):
+    return json.dumps({"keySource": "Microsoft.KeyVault", "keyVaultProperties": {"keyVaultUri": vault, "keyName": key, "keyVersion": ""}})
+
+
+def test_a_customers_key_takes_a_vault_key_and_right_that_are_there(az, instance, account):
+    made, of = account
+    key, vault = "az-cmk-" + secrets.token_hex(3), f"https://{instance.vault_name}.vault.localhost/"
+    update = ["cognitiveservices", "account", "update", *of, "--encryption"]
+    assert key in az.refused(*update, encryption(vault, key))
+    az("keyvault", "key", "create", "--vault-name", instance.vault_name, "--name", key, "--size", "2048")
+    refused = az.refused(*update, encryption(vault, key))
+    assert made["identity"]["principalId"] in refused or "wrap" in refused.lower()
+    instance.assign(made["identity"]["principalId"], "Key Vault Crypto Service Encryption User", f"{instance.vault_id}/keys/{key}")
+    changed = az(*update, encryption(vault, key))
+    assert changed["properties"]["encryption"]["keySource"] == "Microsoft.KeyVault"
+    assert changed["properties"]["encryption"]["keyVaultProperties"]["keyName"] == key
+    back = az(*update, json.dumps({"keySource": "Microsoft.CognitiveServices"}))
+    assert back["properties"]["encryption"]["keySource"] == "Microsoft.CognitiveServices"
