@@ -24,6 +24,15 @@ def test_an_assignment_is_made_listed_and_taken_away(az, instance, application):
     )
     assert [(row["roleDefinitionName"], row["principalName"]) for row in listed] == [("Key Vault Reader", application["appId"])]
     assert "Owner" in [row["roleDefinitionName"] for row in by_group]
+    everywhere, groups = az.together(
+        ["role", "assignment", "list", "--all", "--assignee", application["appId"]],
+        ["role", "assignment", "list", "--scope", instance.vault_id, "--assignee", application["appId"], "--include-groups"],
+    )
+    assert [row["id"] for row in everywhere] == [row["id"] for row in groups] == [made["id"]]
+    by_object = ["--assignee-object-id", application["id"], "--assignee-principal-type", "ServicePrincipal"]
+    again = ["role", "assignment", "create", "--scope", instance.vault_id, *by_object, "--role", "Key Vault Reader"]
+    # The answer is RoleAssignmentExists; `az` then shows the one that there is.
+    assert az(*again)["id"] == made["id"]
     az("role", "assignment", "delete", *where, "--role", "Key Vault Reader")
     assert read() == 403
     assert az("role", "assignment", "list", *where) == []
