@@ -4,6 +4,7 @@ import json
 import secrets
 
 import pytest
+from azure.core.exceptions import ClientAuthenticationError
 
 
 @pytest.fixture
@@ -23,6 +24,15 @@ def test_an_assignment_is_made_listed_and_taken_away(az, instance, application):
     )
     assert [(row["roleDefinitionName"], row["principalName"]) for row in listed] == [("Key Vault Reader", application["appId"])]
     assert "Owner" in [row["roleDefinitionName"] for row in by_group]
+    everywhere, groups = az.together(
+        ["role", "assignment", "list", "--all", "--assignee", application["appId"]],
+        ["role", "assignment", "list", "--scope", instance.vault_id, "--assignee", application["appId"], "--include-groups"],
+    )
+    assert [row["id"] for row in everywhere] == [row["id"] for row in groups] == [made["id"]]
+    by_object = ["--assignee-object-id", application["id"], "--assignee-principal-type", "ServicePrincipal"]
+    again = ["role", "assignment", "create", "--scope", instance.vault_id, *by_object, "--role", "Key Vault Reader"]
+    # The answer is RoleAssignmentExists; `az` then shows the one that there is.
+    assert az(*again)["id"] == made["id"]
     az("role", "assignment", "delete", *where, "--role", "Key Vault Reader")
     assert read() == 403
     assert az("role", "assignment", "list", *where) == []
@@ -33,7 +43,8 @@ def test_roles_are_listed_made_changed_and_deleted(az, instance):
     assert crypto["roleType"] == "BuiltInRole" and crypto["name"] == "e147488a-f6f5-4113-8e2d-b22465e65bf6"
     assert "Microsoft.KeyVault/vaults/keys/unwrap/action" in crypto["permissions"][0]["dataActions"]
     name = "az role " + secrets.token_hex(3)
-    role = {"Name": name, "Description": "Looks.", "DataActions": ["Microsoft.KeyVault/vaults/keys/read"], "AssignableScopes": [instance.group_id]}
+    role = {"Name": name, "Description": "Looks.", "DataActions": ["Microsoft.KeyVault/vaults/keys/read"]}
+    role["AssignableScopes"] = [instance.group_id]
     made = az("role", "definition", "create", "--role-definition", json.dumps(role))
     assert (made["roleName"], made["roleType"]) == (name, "CustomRole")
     changed = az("role", "definition", "update", "--role-definition", json.dumps(made | {"description": "Looks closely."}))
@@ -71,9 +82,14 @@ def test_groups_are_made_and_filled(az, application):
 
 
 def test_an_application_is_made_with_a_role_and_logs_in(az, instance):
-    made = az("ad", "sp", "create-for-rbac", "--name", "az-rbac-" + secrets.token_hex(3), "--role", "Key Vault Crypto User", "--scopes", instance.vault_id)
+    name = "az-rbac-" + secrets.token_hex(3)
+    made = az("ad", "sp", "create-for-rbac", "--name", name, "--role", "Key Vault Crypto User", "--scopes", instance.vault_id)
     assert made["tenant"] == instance.tenant
     assert instance.ask(instance.token(made), "GET", "/keys").status_code == 200
+    again = az("ad", "sp", "credential", "reset", "--id", made["appId"])
+    assert instance.ask(instance.token(again), "GET", "/keys").status_code == 200
+    with pytest.raises(ClientAuthenticationError, match="AADSTS7000215"):
+        instance.token(made)
     az("ad", "sp", "delete", "--id", made["appId"])
 
 

@@ -40,7 +40,10 @@ def test_an_account_is_deleted_recovered_and_purged(az, account):
 
 
 def test_an_account_is_changed_and_its_keys_are_regenerated(az, account):
-    _, of = account
+    made, of = account
+    identity = az("cognitiveservices", "account", "identity", "assign", *of)
+    assert identity["principalId"] == made["identity"]["principalId"]
+    assert az("cognitiveservices", "account", "identity", "show", *of)["type"] == "SystemAssigned"
     tagged = az("cognitiveservices", "account", "update", *of, "--tags", "team=blue")
     assert tagged["tags"] == {"team": "blue"}
     before = az("cognitiveservices", "account", "keys", "list", *of)

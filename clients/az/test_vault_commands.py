@@ -18,9 +18,16 @@ def vault(az, instance):
 
 def test_a_vault_is_shown_listed_and_changed(az, instance, vault):
     name = ["--name", vault["name"]]
-    shown, listed = az.together(["keyvault", "show", *name], ["keyvault", "list", "--resource-group", instance.group])
+    shown, listed, everywhere = az.together(
+        ["keyvault", "show", *name],
+        ["keyvault", "list", "--resource-group", instance.group],
+        ["keyvault", "list"],
+    )
     assert shown == vault
-    assert {vault["name"], instance.vault_name} <= {row["name"] for row in listed}
+    for rows in (listed, everywhere):
+        assert {vault["name"], instance.vault_name} <= {row["name"] for row in rows}
+    closed = az("keyvault", "update", *name, "--default-action", "Deny")
+    assert closed["properties"]["networkAcls"]["defaultAction"] == "Deny"
     changed = az("keyvault", "update", *name, "--enable-purge-protection", "true", "--set", "tags.team=blue")
     assert changed["properties"]["enablePurgeProtection"] is True and changed["tags"] == {"team": "blue"}
 

@@ -140,7 +140,10 @@ def test_an_account_goes_to_a_customers_key_and_back(client, instance, group, ac
 
 def test_resource_graph_knows_whose_key_each_account_uses(manage, instance, account):
     graph = manage(lambda credential, _, **settings: ResourceGraphClient(credential, **settings))
-    query = "Resources | where type =~ 'Microsoft.CognitiveServices/accounts' | extend source = tostring(properties.encryption.keySource) | project name, source"
+    query = (
+        "Resources | where type =~ 'Microsoft.CognitiveServices/accounts'"
+        " | extend source = tostring(properties.encryption.keySource) | project name, source"
+    )
     rows = graph.resources({"subscriptions": [instance.subscription], "query": query}).data
     known = {row["name"]: row["source"] for row in rows}
     assert known[instance.account] == "Microsoft.KeyVault" and known[account.name] != "Microsoft.KeyVault"

@@ -14,8 +14,11 @@ class Vault:
         self.instance, self.token = instance, instance.token(instance.administrator)
         self.name = "py-state-" + secrets.token_hex(3)
         (made,) = instance.run("vault", "create", "--name", self.name, "--retention-days", "7")
-        self.url = made["properties"]["vaultUri"].rstrip("/")
-        instance.assign(instance.administrator["appId"], "Key Vault Administrator", made["id"])
+        self.id, self.url = made["id"], made["properties"]["vaultUri"].rstrip("/")
+        self.give_role()
+
+    def give_role(self):
+        self.instance.assign(self.instance.administrator["appId"], "Key Vault Administrator", self.id)
 
     def command(self, *words, **options):
         self.instance.run("vault", *words, "--name", self.name, *(word for pair in options.items() for word in pair))
@@ -108,14 +111,14 @@ def test_a_deleted_vault_answers_nobody_and_comes_back_without_its_roles(instanc
     assert vault.ask("GET", f"/keys/{name}") == (404, "VaultNotFound", None)
     vault.command("recover")
     assert vault.ask("GET", f"/keys/{name}") == (403, "Forbidden", "ForbiddenByRbac")
-    instance.assign(instance.administrator["appId"], "Key Vault Administrator", f"{instance.group_id}/providers/Microsoft.KeyVault/vaults/{vault.name}")
+    vault.give_role()
     assert vault.ask("GET", f"/keys/{name}")[0] == 200
     vault.command("delete")
     vault.command("purge")
     assert vault.ask("GET", f"/keys/{name}") == (404, "VaultNotFound", None)
     # What is made under its name is another vault.
     vault.command("create")
-    instance.assign(instance.administrator["appId"], "Key Vault Administrator", f"{instance.group_id}/providers/Microsoft.KeyVault/vaults/{vault.name}")
+    vault.give_role()
     assert vault.ask("GET", f"/keys/{name}") == (404, "KeyNotFound", None)
 
 
