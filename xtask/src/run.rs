@@ -41,7 +41,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Outcome {
 
 /// Runs a command with its output shown; anything but success is an error.
 pub(crate) fn command(command: &mut Command) -> Outcome {
-    let shown = format!("{command:?}");
+    let shown = shown(command);
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{shown}: {status}")),
@@ -51,7 +51,7 @@ pub(crate) fn command(command: &mut Command) -> Outcome {
 
 /// Runs a command and gives what it printed on standard output.
 pub(crate) fn output(command: &mut Command) -> Result<String, String> {
-    let shown = format!("{command:?}");
+    let shown = shown(command);
     let output = command.output().map_err(|error| format!("{shown}: {error}"))?;
     if !output.status.success() {
         return Err(format!(
@@ -61,6 +61,15 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
         ));
     }
     String::from_utf8(output.stdout).map_err(|_| format!("{shown}: its output is not UTF-8"))
+}
+
+/// A command as it would be typed, without its environment: that holds the keys of an instance.
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The root of the workspace.
