@@ -31,6 +31,12 @@ impl ApiVersion {
         found.next().ok_or(ApiVersionError::Missing)?.1.parse()
     }
 
+    /// The number before the dot; none if it is a date.
+    pub fn major(&self) -> Option<u32> {
+        let (major, _) = self.0.split_once('.').filter(|(major, _)| is_number(major))?;
+        major.parse().ok()
+    }
+
     /// The text as it was sent.
     pub fn as_str(&self) -> &str {
         &self.0

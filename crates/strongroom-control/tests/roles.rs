@@ -35,6 +35,7 @@ fn key_actions(role: &str) -> &'static [KeyAction] {
             K::Verify,
         ],
         "Key Vault Crypto Service Encryption User" => &[K::Read, K::Wrap, K::Unwrap],
+        "Key Vault Crypto Service Release User" => &[K::Release],
         "Key Vault Reader" => &[K::Read, K::ReadRotationPolicy],
         _ => &[],
     }

@@ -55,11 +55,13 @@ pub enum KeyAction {
     Recover,
     /// Destroy a deleted key for good.
     Purge,
+    /// Hand a key out to an attested machine.
+    Release,
 }
 
 impl KeyAction {
     /// Every action, for tables and tests.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Read,
         Self::Create,
         Self::Update,
@@ -78,6 +80,7 @@ impl KeyAction {
         Self::Delete,
         Self::Recover,
         Self::Purge,
+        Self::Release,
     ];
 
     /// The data action that a role definition must hold.
@@ -101,6 +104,7 @@ impl KeyAction {
             Self::Delete => "Microsoft.KeyVault/vaults/keys/delete",
             Self::Recover => "Microsoft.KeyVault/vaults/keys/recover/action",
             Self::Purge => "Microsoft.KeyVault/vaults/keys/purge/action",
+            Self::Release => "Microsoft.KeyVault/vaults/keys/release/action",
         }
     }
 }

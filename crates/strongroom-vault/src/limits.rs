@@ -102,3 +102,6 @@ pub(crate) const TOKEN_MARGIN: Duration = Duration::from_secs(60);
 pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 /// Characters of a foreign error message that reach our log.
 pub(crate) const MAX_DETAIL: usize = 300;
+
+/// The number before the dot of the oldest api-version that is served.
+pub(crate) const OLDEST_API: u32 = 7;

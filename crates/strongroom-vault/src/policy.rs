@@ -166,6 +166,7 @@ impl KeyPermission {
             KeyAction::Delete => Self::Delete,
             KeyAction::Recover => Self::Recover,
             KeyAction::Purge => Self::Purge,
+            KeyAction::Release => Self::Release,
         }
     }
 }

@@ -56,7 +56,7 @@ impl Throttling {
             (Self::Limit4000, Load::Rsa2048 | Load::Other) => 4000,
             (Self::Limit4000, Load::Rsa3072) => 1000,
             (Self::Limit4000, Load::Rsa4096) => 500,
-            (Self::Limit4000, Load::Create) => 20,
+            (Self::Limit4000, Load::Create) => 10,
         })
     }
 }
@@ -167,7 +167,7 @@ mod tests {
             (Throttling::Limit4000, Load::Rsa2048, 4000),
             (Throttling::Limit4000, Load::Rsa3072, 1000),
             (Throttling::Limit4000, Load::Rsa4096, 500),
-            (Throttling::Limit4000, Load::Create, 20),
+            (Throttling::Limit4000, Load::Create, 10),
             (Throttling::Limit4000, Load::Other, 4000),
         ] {
             let throttle = Throttle::new(Throttling::Off);
@@ -225,7 +225,11 @@ mod tests {
         assert!(ask("kv1", None, Load::Other));
         assert!(ask("kv2", None, Load::Create));
         assert!(ask("kv1", Some(Throttling::Off), Load::Create));
-        assert!(ask("kv1", Some(Throttling::Limit4000), Load::Create));
+        for _ in 0..250 {
+            assert!(ask("kv1", None, Load::Rsa4096));
+        }
+        assert!(!ask("kv1", None, Load::Rsa4096));
+        assert!(ask("kv1", Some(Throttling::Limit4000), Load::Rsa4096));
     }
 
     #[test]

@@ -80,11 +80,10 @@ impl VaultRoutes {
     }
 }
 
-/// Roles know reading; access policies tell getting from listing and from releasing.
+/// Roles know reading; access policies tell getting from listing.
 fn permission(operation: Operation) -> KeyPermission {
     match operation {
         Operation::ListKeys | Operation::ListVersions | Operation::ListDeletedKeys => KeyPermission::List,
-        Operation::ReleaseKey => KeyPermission::Release,
         other => KeyPermission::of(other.action()),
     }
 }

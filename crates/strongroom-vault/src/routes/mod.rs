@@ -34,7 +34,7 @@ use crate::access::{Access, Caller};
 use crate::audit::{AuditClaims, AuditEvent, AuditIdentity, AuditProperties, AuditSink};
 use crate::engine::VaultEngine;
 use crate::engine::settings::VaultSettings;
-use crate::limits::{BODY_WAIT, MAX_AUDIT_TEXT, REFUSAL_RECORD_WAIT};
+use crate::limits::{BODY_WAIT, MAX_AUDIT_TEXT, OLDEST_API, REFUSAL_RECORD_WAIT};
 use crate::routes::page::Query;
 use crate::routes::path::{PathFault, Target};
 use crate::routes::respond::Answer;
@@ -120,7 +120,10 @@ impl VaultRoutes {
             .caller
             .insert(self.identify(&asked.headers, &asked.host, vault).await?);
         self.pass_firewall(asked.address, caller, vault)?;
-        ApiVersion::in_query(asked.raw_query.as_deref()).map_err(problem::api_version)?;
+        let version = ApiVersion::in_query(asked.raw_query.as_deref()).map_err(problem::api_version)?;
+        if version.major().is_some_and(|major| major < OLDEST_API) {
+            return Err(problem::old_api_version(version.as_str()));
+        }
         let target = asked.target.as_ref().map_err(|fault| problem::path(*fault))?;
         self.permit(caller, vault, target)?;
         self.count(vault, target).await?;

@@ -35,8 +35,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    /// The permission it needs. Azure has one of its own for releases, which are refused here to everybody, and none for
-    /// random bytes, which tell nothing: both go with reading.
+    /// The permission it needs. Azure has none of its own for random bytes, which tell nothing: they go with reading.
     pub(crate) const fn action(self) -> KeyAction {
         match self {
             Self::BackupKey => KeyAction::Backup,
@@ -49,12 +48,12 @@ impl Operation {
             | Self::ListDeletedKeys
             | Self::ListKeys
             | Self::ListVersions
-            | Self::Random
-            | Self::ReleaseKey => KeyAction::Read,
+            | Self::Random => KeyAction::Read,
             Self::GetRotationPolicy => KeyAction::ReadRotationPolicy,
             Self::ImportKey => KeyAction::Import,
             Self::PurgeKey => KeyAction::Purge,
             Self::RecoverKey => KeyAction::Recover,
+            Self::ReleaseKey => KeyAction::Release,
             Self::RestoreKey => KeyAction::Restore,
             Self::RotateKey => KeyAction::Rotate,
             Self::SetRotationPolicy => KeyAction::WriteRotationPolicy,

@@ -120,6 +120,13 @@ pub(super) fn api_version(error: ApiVersionError) -> Problem {
     bad_request(sentence(&error.to_string()))
 }
 
+/// An api-version from before those that are served.
+pub(super) fn old_api_version(version: &str) -> Problem {
+    bad_request(format!(
+        "The specified api-version ({version}) is not supported. Use 7.0 or a later one."
+    ))
+}
+
 /// A path that leads nowhere.
 pub(super) fn path(fault: PathFault) -> Problem {
     match fault {

@@ -522,6 +522,7 @@ fn bad_requests() -> Vec<(Method, &'static str, String)> {
     vec![
         (Method::GET, "/keys?x=1", String::new()),
         (Method::GET, "/keys?api-version=latest", String::new()),
+        (Method::GET, "/keys?api-version=6.9", String::new()),
         (Method::GET, "/keys?api-version=7.6&maxresults=99", String::new()),
         (Method::GET, "/keys?api-version=7.6&$skiptoken=%00", String::new()),
         (Method::POST, "/keys/cmk/create", "{".to_owned()),

@@ -428,7 +428,12 @@ const GUARDED: [Guarded; 11] = [
         "KeyRotationPolicySet",
     ),
     (KeyAction::Read, Method::POST, "/rng", "RandomBytesGet"),
-    (KeyAction::Read, Method::POST, "/keys/cmk/release", "KeyRelease"),
+    (
+        KeyAction::Release,
+        Method::POST,
+        "/keys/cmk/release",
+        "KeyRelease",
+    ),
 ];
 
 #[tokio::test]
