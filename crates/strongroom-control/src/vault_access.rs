@@ -42,7 +42,7 @@ impl Access for Control {
     }
 
     fn is_trusted_service(&self, caller: &Caller) -> bool {
-        let is_account = |id: Uuid| self.is_account_identity(id);
+        let is_account = |id: Uuid| self.is_service_alone(id);
         caller.tenant == self.tenant() && caller.object_id.parse().is_ok_and(is_account)
     }
 }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::{Account, Anchor, Deployment, Encryption, KeySource, NewAccount, Place, live_at};
 use crate::actor::Actor;
 use crate::control::Control;
-use crate::directory::{Principal, PrincipalDetail};
+use crate::directory::{Credentials, Principal, PrincipalDetail};
 use crate::error::{AnchorFault, ControlError};
 use crate::limits::{ACCOUNT_IDENTITIES, DEPLOYMENTS};
 use crate::names;
@@ -117,6 +117,15 @@ impl Control {
                 .any_live(|account| account.has_user_assigned(known)),
             _ => false,
         }
+    }
+
+    /// Whether whoever shows a token of this principal is the service, wherever it is. Of an identity with credentials of its own
+    /// others get tokens too.
+    pub(crate) fn is_service_alone(&self, id: Uuid) -> bool {
+        let state = self.state();
+        let known = state.directory.get(id);
+        let credentials = known.and_then(|known| known.credentials());
+        credentials.is_none_or(Credentials::is_empty) && self.is_account_identity(id)
     }
 
     /// Whether the service asks vaults as this principal: as an account, or as itself.

@@ -33,12 +33,12 @@ pub struct Deletion {
 
 impl Actor {
     /// Deletes an account. It can be recovered for 48 hours, and its name is taken until then. At once it serves nothing, its identity is
-    /// nobody, and what was assigned on it is gone.
+    /// nobody, and what was assigned on it is gone. A switch of its keys rests until it is recovered: one whose keys are gone could
+    /// not be deleted otherwise.
     pub fn delete_account(&self, name: &str) -> Result<Arc<Account>, ControlError> {
         let mut change = self.control.change();
         let account = find(change.state(), name)?;
         self.authorize_in(change.state(), DELETE, &scope(&account)?)?;
-        account.check_settled()?;
         let account = self.control.delete_in(&mut change, &account)?;
         change.commit()?;
         Ok(account)
@@ -96,9 +96,6 @@ impl Control {
         let here: Vec<_> = all
             .filter(|account| account.resource_group.eq_ignore_ascii_case(group))
             .collect();
-        if let Some(busy) = here.iter().find(|account| account.switch.is_some()) {
-            return busy.check_settled();
-        }
         for account in here {
             self.delete_in(&mut change, &account)?;
         }
@@ -136,10 +133,29 @@ impl Control {
         Ok(id)
     }
 
-    /// Forgets a deleted account whose content was destroyed; its name is free again.
-    pub(crate) fn end_purge(&self, place: &Place) -> Result<(), ControlError> {
+    /// The same where its time is over, or its destruction was cut off. Whether that is so is asked within the turn: it may have been
+    /// recovered, and another may have its name. Says whether it is to be destroyed.
+    pub(crate) fn begin_due_purge(&self, id: AccountId) -> Result<bool, ControlError> {
         let mut change = self.change();
-        let Some(account) = change.state().accounts.deleted(&place.name).cloned() else {
+        let now = self.now();
+        let Some(mut account) = deleted_with(change.state(), id) else {
+            return Ok(false);
+        };
+        let Some(deletion) = account.deleted.as_mut().filter(|deletion| deletion.is_due(now)) else {
+            return Ok(false);
+        };
+        if !std::mem::replace(&mut deletion.purging, true) {
+            change.put_account(account)?;
+            change.commit()?;
+        }
+        Ok(true)
+    }
+
+    /// Forgets a deleted account whose content was destroyed; its name is free again. One that was forgotten already is no fault.
+    pub(crate) fn end_purge(&self, id: AccountId) -> Result<(), ControlError> {
+        let mut change = self.change();
+        let found = deleted_with(change.state(), id);
+        let Some(account) = found.filter(Account::is_purging) else {
             return Ok(());
         };
         change.remove_account(&account.name);
@@ -147,17 +163,32 @@ impl Control {
     }
 
     /// The deleted accounts whose time is over, or whose destruction was cut off.
-    pub(crate) fn due_for_purge(&self) -> Vec<Place> {
+    pub(crate) fn due_for_purge(&self) -> Vec<AccountId> {
         let now = self.now();
-        let is_due = |deletion: &Deletion| deletion.purging || deletion.purge <= now;
+        let is_due = |deletion: &Deletion| deletion.is_due(now);
         let all = self.state().accounts.list_deleted().into_iter();
         all.filter(|account| account.deleted.as_ref().is_some_and(is_due))
-            .map(|account| Place {
-                name: account.name.clone(),
-                resource_group: account.resource_group.clone(),
-            })
+            .map(|account| account.id)
             .collect()
     }
+}
+
+impl Deletion {
+    fn is_due(&self, now: u64) -> bool {
+        self.purging || self.purge <= now
+    }
+}
+
+impl Account {
+    /// Whether its destruction has begun.
+    pub(crate) fn is_purging(&self) -> bool {
+        self.deleted.as_ref().is_some_and(|deletion| deletion.purging)
+    }
+}
+
+fn deleted_with(state: &State, id: AccountId) -> Option<Account> {
+    let mut all = state.accounts.list_deleted().into_iter();
+    all.find(|account| account.id == id).map(Arc::unwrap_or_clone)
 }
 
 fn deleted_at(state: &State, place: &Place) -> Result<Arc<Account>, ControlError> {
@@ -183,5 +214,64 @@ pub(crate) fn live_at(state: &State, place: &Place) -> Result<Arc<Account>, Cont
         Ok(found) => found.ok_or_else(missing),
         Err(ControlError::AccountDeleted { .. } | ControlError::LabelTaken { .. }) => Err(missing()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    use strongroom_seal::{Clock, Moment};
+    use strongroom_vault::{RootKey, VaultEngine};
+
+    use super::*;
+    use crate::accounts::{Encryption, NewAccount};
+
+    struct Hours(AtomicU64);
+
+    impl Clock for Hours {
+        fn now(&self) -> Moment {
+            let now = Duration::from_secs(1_800_000_000 + 3600 * self.0.load(Ordering::Relaxed));
+            Moment { boot: now, wall: now }
+        }
+    }
+
+    fn made(control: &Control) -> Arc<Account> {
+        let new = NewAccount {
+            name: "one".to_owned(),
+            resource_group: "rg".to_owned(),
+            location: "local".to_owned(),
+            encryption: Encryption::service(),
+        };
+        control.ensure_account(&new).unwrap()
+    }
+
+    #[test]
+    fn what_is_destroyed_is_the_account_that_was_meant_and_not_the_next_of_its_name() {
+        let place = tempfile::tempdir().unwrap();
+        let clock = Arc::new(Hours(AtomicU64::new(0)));
+        let root = RootKey::File(place.path().join("root-key"));
+        let vaults = VaultEngine::open(&place.path().join("vault"), root, Arc::clone(&clock) as _).unwrap();
+        let control = Control::open(&place.path().join("control"), vaults, Arc::clone(&clock) as _).unwrap();
+        let first = made(&control);
+        control.delete_accounts_of("rg").unwrap();
+        assert!(!control.begin_due_purge(first.id).unwrap());
+        clock.0.store(48, Ordering::Relaxed);
+        assert_eq!(control.due_for_purge(), [first.id]);
+        assert!(control.begin_due_purge(first.id).unwrap());
+        // As after a stop.
+        assert!(control.begin_due_purge(first.id).unwrap());
+        control.end_purge(first.id).unwrap();
+
+        let second = made(&control);
+        assert_ne!(second.id, first.id);
+        control.delete_accounts_of("rg").unwrap();
+        assert!(!control.begin_due_purge(first.id).unwrap());
+        assert!(!control.begin_due_purge(second.id).unwrap());
+        for id in [first.id, second.id] {
+            control.end_purge(id).unwrap();
+        }
+        assert_eq!(control.deleted_accounts().len(), 1);
     }
 }

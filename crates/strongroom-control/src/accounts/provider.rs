@@ -88,6 +88,11 @@ impl Control {
 /// identity, and the instance's administrator, who may unwrap.
 pub async fn ensure_service_key(control: &Control) -> Result<(), ServiceKeyError> {
     let vaults = control.vaults();
+    if let Ok(vault) = vaults.vault(PROVIDER_VAULT)
+        && vault.resource_id != RESOURCE_ID
+    {
+        return Err(VaultFault::VaultExists(PROVIDER_VAULT.to_owned()).into());
+    }
     match vaults.key(PROVIDER_VAULT, KEY, None).await {
         Ok(_) => return Ok(()),
         Err(VaultFault::NoSuchVault(_) | VaultFault::KeyNotFound(_)) => {}

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use strongroom_vault::NetworkRules;
 
-use super::{Account, Deployment, Encryption, KeySource, Mark, RevocationPolicy};
+use super::{Account, Deployment, KeySource, Mark, RevocationPolicy};
 use crate::arm::time;
 use crate::control::Control;
 use crate::state::State;
@@ -31,6 +31,9 @@ impl Control {
         let mut properties = account.more.clone();
         for (name, value) in properties_of(account) {
             properties.insert(name.to_owned(), value);
+        }
+        if let Some(encryption) = encryption_shape(account) {
+            properties.insert("encryption".to_owned(), encryption);
         }
         let mut shape = json!({
             "id": account.resource_id(),
@@ -166,7 +169,6 @@ fn properties_of(account: &Account) -> Vec<(&'static str, Value)> {
         ("publicNetworkAccess", json!(access)),
         ("networkAcls", network_shape(&account.network)),
         ("disableLocalAuth", json!(account.disable_local_auth)),
-        ("encryption", encryption_shape(&account.encryption)),
         (
             "capabilities",
             CAPABILITIES.iter().map(|name| json!({"name": name})).collect(),
@@ -176,8 +178,11 @@ fn properties_of(account: &Account) -> Vec<(&'static str, Value)> {
     ]
 }
 
-fn encryption_shape(encryption: &Encryption) -> Value {
-    match encryption.source {
+/// None where no key was ever chosen, as on Azure.
+fn encryption_shape(account: &Account) -> Option<Value> {
+    let encryption = &account.encryption;
+    Some(match encryption.source {
+        KeySource::Service if account.switched.is_none() => return None,
         KeySource::Service => json!({"keySource": "Microsoft.CognitiveServices"}),
         KeySource::Customer => {
             let mut key = Map::new();
@@ -194,7 +199,7 @@ fn encryption_shape(encryption: &Encryption) -> Value {
             }
             json!({"keySource": "Microsoft.KeyVault", "keyVaultProperties": key})
         }
-    }
+    })
 }
 
 fn network_shape(network: &NetworkRules) -> Value {

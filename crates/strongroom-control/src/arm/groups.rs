@@ -72,6 +72,22 @@ pub(crate) fn must_be(rows: &Rows<'_>, subscription: &ResourceId, name: &str) ->
     rows.get(&id(subscription, name)?)?.ok_or_else(|| no_group(name))
 }
 
+/// The group of this name, which must be there to stay: what is put into one that is being deleted would outlive it.
+pub(crate) fn must_stay(rows: &Rows<'_>, subscription: &ResourceId, name: &str) -> Outcome<Resource> {
+    let group = must_be(rows, subscription, name)?;
+    let state = group
+        .body
+        .get("properties")
+        .and_then(|properties| properties.get("provisioningState"));
+    if state.and_then(Value::as_str) == Some("Deleting") {
+        let message = format!(
+            "The resource group '{name}' is in deprovisioning state and cannot perform this operation."
+        );
+        return Err(conflict("ResourceGroupBeingDeleted", message));
+    }
+    Ok(group)
+}
+
 fn found(call: &Call) -> Outcome<Resource> {
     let found = call.arm.inventory.read(|rows| rows.get(&call.path))?;
     found.ok_or_else(|| no_group(call.name("group")))
@@ -197,6 +213,9 @@ pub(crate) fn delete(arm: &super::Shared, id: &ResourceId) -> Result<(), Fault> 
     arm.control.remove_identities_below(id)?;
     arm.control.delete_vaults_in(id)?;
     arm.inventory.write(|rows| rows.delete(id).map(drop))?;
+    // What was on its way into the group when its deletion began.
+    arm.control
+        .delete_accounts_of(id.segment_after("resourceGroups").unwrap_or_default())?;
     // A group made later under this name is another one.
     arm.control.remove_assignments_below(id)?;
     Ok(())

@@ -209,7 +209,7 @@ fn put(call: &Arc<Call>) -> Outcome<Answer> {
     let location = location.to_ascii_lowercase().replace(' ', "");
     let (group, name) = (call.name("group"), call.name("identity"));
     let before = call.arm.inventory.read(|rows| {
-        let known = groups::must_be(rows, &call.arm.subscription(), group)?;
+        let known = groups::must_stay(rows, &call.arm.subscription(), group)?;
         Ok((known, rows.get(&call.path)?))
     });
     let (known, before) = before?;

@@ -233,7 +233,7 @@ const ASKS: [(&str, bool); 2] = [
 fn put_endpoint(call: &Arc<Call>) -> Outcome<Answer> {
     let mut given = call.object()?;
     call.arm.inventory.write(|rows| {
-        groups::must_be(rows, &call.arm.subscription(), call.name("group"))?;
+        groups::must_stay(rows, &call.arm.subscription(), call.name("group"))?;
         let before = rows.get(&call.path)?;
         let mut wanted = Vec::new();
         for (asks, by_hand) in ASKS {

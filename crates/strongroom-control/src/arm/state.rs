@@ -220,7 +220,7 @@ fn check_name(typed: &Typed) -> Outcome<()> {
 
 fn check_parent(rows: &Rows<'_>, call: &Call, place: &Place, typed: &Typed) -> Outcome<()> {
     if let Some(group) = &place.group {
-        groups::must_be(rows, &call.arm.subscription(), group)?;
+        groups::must_stay(rows, &call.arm.subscription(), group)?;
     }
     let Some(parent) = place.parent() else {
         return Ok(());

@@ -102,6 +102,11 @@ impl Credentials {
 }
 
 impl Credentials {
+    /// Whether nobody can sign in by any of them.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.secrets.is_empty() && self.certificates.is_empty() && self.federations.is_empty()
+    }
+
     /// Keeps an issuer, in place of the one of the same id if there is one.
     pub(super) fn put_federation(&mut self, federation: Federation) -> Result<(), ControlError> {
         let others = || self.federations.iter().filter(|known| known.id != federation.id);

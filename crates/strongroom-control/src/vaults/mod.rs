@@ -14,6 +14,7 @@ use uuid::Uuid;
 pub use self::body::{PolicyChange, VaultBody};
 pub(crate) use self::fault::{message, status_and_code};
 pub(crate) use self::shape::{deleted_id, deleted_shape, policies_shape, vault_shape};
+use crate::accounts::PROVIDER_VAULT;
 use crate::actor::Actor;
 use crate::control::Control;
 use crate::error::ControlError;
@@ -55,6 +56,7 @@ impl Control {
     /// Makes a vault with purge protection, where roles decide, unless there is one of this id; a deleted one counts as there.
     pub fn ensure_vault(&self, name: &str, resource_group: &str) -> Result<ResourceId, ControlError> {
         let id = self.vault_id(name, resource_group)?;
+        refuse_reserved(name)?;
         let _turn = self.change();
         let known = match (self.vaults().vault(name), self.vaults().deleted_vault(name)) {
             (Ok(vault), _) | (_, Ok(DeletedVault { vault, .. })) => vault,
@@ -140,6 +142,7 @@ impl Actor {
         self.authorize_in(change.state(), WRITE, id)?;
         let vaults = self.control.vaults();
         let name = name_in(id)?;
+        refuse_reserved(name)?;
         body.check()?;
         match (vaults.vault(name), vaults.deleted_vault(name)) {
             (Ok(known), _) if !is_at(&known, id) => Err(VaultFault::VaultExists(known.name.clone()).into()),
@@ -300,6 +303,19 @@ fn forget_roles<'a>(
     change.commit()?;
     // Nothing can be assigned on a vault that is not there.
     Ok(control.change())
+}
+
+/// The provider's own vault may be made late. Whoever had made one of its name before would hold the service's key.
+fn refuse_reserved(name: &str) -> Result<(), ControlError> {
+    if is_reserved(name) {
+        return Err(VaultFault::VaultExists(name.to_owned()).into());
+    }
+    Ok(())
+}
+
+/// Whether no customer's vault may have this name.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    name.eq_ignore_ascii_case(PROVIDER_VAULT)
 }
 
 fn live(control: &Control, id: &ResourceId) -> Result<Arc<VaultSettings>, ControlError> {

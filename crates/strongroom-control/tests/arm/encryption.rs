@@ -1,8 +1,10 @@
 //! Which key an account is under: what takes over from what, and everything that can be wrong with a key.
 
+use std::sync::Arc;
+
 use http::Method;
 use serde_json::{Value, json};
-use strongroom_control::{BuiltInRole, KeySource, ServiceFault};
+use strongroom_control::{Account, BuiltInRole, KeySource, ServiceFault};
 use strongroom_vault::{
     IpRange, KeyChange, KeyOperation, KeySpec, NetworkRules, NewKey, VaultFault, VaultSettings,
 };
@@ -117,7 +119,6 @@ async fn a_key_that_does_not_hold_leaves_the_one_before_and_a_stop_in_the_midst_
         (busy.status.as_u16(), busy.code()),
         (409, "AccountProvisioningStateInvalid")
     );
-    assert_eq!(rig.ask(Method::DELETE, ONE, Value::Null).await.status, 409);
     let ended = rig.finish(&begun).await;
     assert_eq!(ended.body["status"], "Failed");
     assert!(
@@ -145,6 +146,22 @@ async fn a_key_that_does_not_hold_leaves_the_one_before_and_a_stop_in_the_midst_
     }
     let rig = rig.again().await;
     assert_eq!(rig.finish(&begun).await.body["status"], "Succeeded");
+    assert_eq!(rig.control.account("one").unwrap().encryption.key_name, "ck");
+}
+
+#[tokio::test]
+async fn an_account_whose_keys_are_being_switched_can_be_deleted_and_goes_on_when_it_is_recovered() {
+    let rig = granted().await;
+    let silent = Err(ServiceFault::Unreachable("silent".to_owned()));
+    rig.service.says.lock().unwrap().push_back(silent);
+    assert_eq!(patch(&rig, key("ck")).await.status, 202);
+    assert_eq!(rig.ask(Method::DELETE, ONE, Value::Null).await.status, 200);
+    assert!(rig.control.account("one").is_none());
+    let mut accounts = rig.control.accounts();
+    let restored = json!({"location": "eastus", "properties": {"restore": true}});
+    assert_eq!(rig.put(ONE, restored).await.status, 200);
+    let is_over = |account: &Arc<Account>| account.name == "one" && account.switch.is_none();
+    accounts.wait_for(|all| all.iter().any(is_over)).await.unwrap();
     assert_eq!(rig.control.account("one").unwrap().encryption.key_name, "ck");
 }
 

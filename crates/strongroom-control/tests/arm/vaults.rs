@@ -116,6 +116,9 @@ async fn a_put_that_makes_no_vault_is_refused_in_azures_words() {
     let (empty, bare) = (json!({}), json!({"location": "eastus"}));
     let odd = json!({"location": "eastus", "properties": 5});
     expect(&rig, put(elsewhere, &whole), 409, "VaultAlreadyExists").await;
+    // Whoever had the provider's name would hold the service's own key.
+    let providers = "{sub}/resourceGroups/rg/providers/Microsoft.KeyVault/vaults/Strongroom-Service";
+    expect(&rig, put(providers, &whole), 409, "VaultAlreadyExists").await;
     expect(&rig, put(VAULT, &empty), 400, "LocationRequired").await;
     expect(&rig, put(VAULT, &bare), 400, "BadRequest").await;
     expect(&rig, put(VAULT, &moved), 409, "InvalidResourceLocation").await;
@@ -227,6 +230,9 @@ async fn a_deleted_vault_is_seen_recovered_and_purged() {
         (&taken.body["nameAvailable"], &taken.body["reason"]),
         (&json!(false), &json!("AlreadyExists"))
     );
+    let reserved = json!({"name": "strongroom-service", "type": "Microsoft.KeyVault/vaults"});
+    let reserved = rig.ask(Method::POST, check, reserved).await;
+    assert_eq!(reserved.body["nameAvailable"], false);
 
     let recovered = rig
         .put(VAULT, asked(&rig, json!({"createMode": "recover"})))

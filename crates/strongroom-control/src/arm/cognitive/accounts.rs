@@ -120,7 +120,7 @@ async fn put(call: Arc<Call>) -> Outcome<Answer> {
         asked
             .arm
             .inventory
-            .read(|rows| groups::must_be(rows, &subscription, group))
+            .read(|rows| groups::must_stay(rows, &subscription, group))
     });
     group.await?;
     if restore && live_at(&call.arm.control.state(), &place(&call)).is_err() {
@@ -139,6 +139,7 @@ async fn patch(call: Arc<Call>) -> Outcome<Answer> {
 async fn recover(call: Arc<Call>) -> Outcome<Answer> {
     apart(move || {
         let account = call.actor().recover_account(&place(&call))?;
+        switching::take_up(&call.arm, &account)?;
         let resource = mirror::account(&call.arm, &account)?;
         Ok(call.show(StatusCode::OK, resource))
     })
@@ -164,7 +165,10 @@ async fn write(call: Arc<Call>, change: AccountChange) -> Outcome<Answer> {
 }
 
 fn commit(call: &Arc<Call>, change: &AccountChange, operation: Option<String>) -> Outcome<Answer> {
-    let before = call.arm.inventory.read(|rows| rows.get(&call.path))?;
+    let before = call.arm.inventory.read(|rows| {
+        groups::must_stay(rows, &call.arm.subscription(), call.name("group"))?;
+        rows.get(&call.path)
+    })?;
     call.check_conditions(before.as_ref())?;
     let Made { account, is_new } = call
         .actor()

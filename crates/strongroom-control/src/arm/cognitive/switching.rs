@@ -9,7 +9,7 @@ use strongroom_seal::AccountId;
 use tokio::time::Instant;
 
 use super::{apart, mirror};
-use crate::accounts::{Place, ServiceFault, Switch, SwitchOutcome};
+use crate::accounts::{Account, Place, ServiceFault, Switch, SwitchOutcome};
 use crate::arm::Shared;
 use crate::arm::fault::{Fault, Outcome, conflict};
 use crate::limits::{ACCOUNT_CHECK, SWITCH_PATIENCE, SWITCH_RETRY};
@@ -91,20 +91,28 @@ fn gone(target: &ResourceId) -> Fault {
 
 /// Takes up switches that no operation is on record of: the program stopped between the two.
 pub(crate) fn resume(arm: &Arc<Shared>, known: &HashSet<String>) -> Outcome<()> {
-    let runtime = tokio::runtime::Handle::try_current().map_err(|_| Fault::Interrupted)?;
     for account in arm.control.switching() {
-        let Some(switch) = &account.switch else { continue };
-        if known.contains(&switch.operation) {
-            continue;
+        let is_known = |switch: &Switch| known.contains(&switch.operation);
+        if !account.switch.as_ref().is_some_and(is_known) {
+            take_up(arm, &account)?;
         }
-        let (weak, arm, operation) = (Arc::downgrade(arm), Arc::clone(arm), switch.operation.clone());
-        let id = account.id;
-        runtime.spawn(async move {
-            if let Err(fault) = drive(weak, arm, id, &operation).await {
-                tracing::warn!(error = %fault, account = %id, "a switch of keys that was taken up ended");
-            }
-        });
     }
+    Ok(())
+}
+
+/// Goes on with the switch that is on an account's record, if there is one.
+pub(super) fn take_up(arm: &Arc<Shared>, account: &Account) -> Outcome<()> {
+    let Some(switch) = &account.switch else {
+        return Ok(());
+    };
+    let runtime = tokio::runtime::Handle::try_current().map_err(|_| Fault::Interrupted)?;
+    let (weak, arm, operation) = (Arc::downgrade(arm), Arc::clone(arm), switch.operation.clone());
+    let id = account.id;
+    runtime.spawn(async move {
+        if let Err(fault) = drive(weak, arm, id, &operation).await {
+            tracing::warn!(error = %fault, account = %id, "a switch of keys that was taken up ended");
+        }
+    });
     Ok(())
 }
 
@@ -115,17 +123,15 @@ pub(crate) async fn purge_at(arm: &Arc<Shared>, target: &ResourceId) -> Outcome<
         name: of("deletedAccounts"),
         resource_group: of("resourceGroups"),
     };
-    // One that is gone already was destroyed before a stop.
-    if arm.control.deleted_account(&place).is_err() {
-        return Ok(());
+    // Whose destruction was asked for is marked so. One that is gone was destroyed already, and one without the mark is another of its name.
+    match arm.control.deleted_account(&place) {
+        Ok(account) if account.is_purging() => destroy(arm, account.id).await,
+        _ => Ok(()),
     }
-    purge(arm, place).await
 }
 
-/// Destroys a deleted account and everything that is kept of it.
-pub(crate) async fn purge(arm: &Arc<Shared>, place: Place) -> Outcome<()> {
-    let (begins, at) = (Arc::clone(arm), place.clone());
-    let account = apart(move || Ok(begins.control.begin_purge(&at)?)).await?;
+/// Destroys everything that is kept of a deleted account, and forgets it.
+async fn destroy(arm: &Arc<Shared>, account: AccountId) -> Outcome<()> {
     arm.service.forget(account).await.map_err(|fault| match fault {
         ServiceFault::Closed => Fault::Stopping,
         fault => {
@@ -134,7 +140,7 @@ pub(crate) async fn purge(arm: &Arc<Shared>, place: Place) -> Outcome<()> {
         }
     })?;
     let ends = Arc::clone(arm);
-    apart(move || Ok(ends.control.end_purge(&place)?)).await
+    apart(move || Ok(ends.control.end_purge(account)?)).await
 }
 
 /// Something was deleted: its time may come.
@@ -145,10 +151,15 @@ pub(super) fn stir(arm: &Shared) {
 /// Destroys deleted accounts when their time is over, for as long as this is awaited.
 pub(crate) async fn keep(arm: Weak<Shared>) {
     while let Some(arm) = arm.upgrade() {
-        for place in arm.control.due_for_purge() {
-            let name = place.name.clone();
-            if let Err(fault) = purge(&arm, place).await {
-                tracing::warn!(error = %fault, account = name, "a deleted account was not destroyed yet");
+        for account in arm.control.due_for_purge() {
+            let begins = Arc::clone(&arm);
+            let begun = apart(move || Ok(begins.control.begin_due_purge(account)?)).await;
+            let destroyed = match begun {
+                Ok(true) => destroy(&arm, account).await,
+                other => other.map(drop),
+            };
+            if let Err(fault) = destroyed {
+                tracing::warn!(error = %fault, %account, "a deleted account was not destroyed yet");
             }
         }
         let stirred = Arc::clone(&arm.stirred);

@@ -18,7 +18,7 @@ use super::listing::{self, List};
 use super::route::{Permission, Route, blocking};
 use super::{Shared, groups, private_links, state, tags, time};
 use crate::limits::{ARM_BATCH, ARM_BODY};
-use crate::vaults::{PolicyChange, VAULT_DOMAIN, VaultBody, policies_shape, vault_shape};
+use crate::vaults::{PolicyChange, VAULT_DOMAIN, VaultBody, is_reserved, policies_shape, vault_shape};
 
 pub(crate) use self::deleted::purge;
 
@@ -316,7 +316,7 @@ fn check_name_availability(call: &Arc<Call>) -> Outcome<Answer> {
         .unwrap_or_default()
         .to_owned();
     let vaults = call.arm.control.vaults();
-    let taken = vaults.vault(&name).is_ok() || vaults.deleted_vault(&name).is_ok();
+    let taken = is_reserved(&name) || vaults.vault(&name).is_ok() || vaults.deleted_vault(&name).is_ok();
     Ok(Answer::ok(match (VaultSettings::is_name(&name), taken) {
         (false, _) => json!({
             "nameAvailable": false,
