@@ -255,7 +255,8 @@ impl Instance {
         send(request, body).await
     }
 
-    /// A request of the administrator to Resource Manager; `path` is below the subscription, as in `/resourceGroups`.
+    /// A request of the administrator to Resource Manager; `path` is below the subscription, as in `/resourceGroups`, and may
+    /// have a query.
     pub async fn manage(
         &self,
         method: Method,
@@ -264,8 +265,9 @@ impl Instance {
     ) -> Result<Response, TestkitError> {
         let token = self.token("https://management.core.windows.net/").await?;
         let subscription = self.variable("AZURE_SUBSCRIPTION_ID");
+        let joint = if path.contains('?') { '&' } else { '?' };
         let url = format!(
-            "https://localhost:{}/subscriptions/{subscription}{path}?api-version=2026-02-01",
+            "https://localhost:{}/subscriptions/{subscription}{path}{joint}api-version=2026-02-01",
             self.https_port()
         );
         let request = self.client.request(method, url).bearer_auth(token);

@@ -1,6 +1,6 @@
 //! Vaults of a machine that stops at any moment: the program is killed again and again while vaults are made, changed, granted
-//! roles on, deleted, recovered and purged. What was acknowledged is there, what was not is there whole or not at all, and no
-//! role outlives its vault.
+//! roles on, deleted, recovered and purged. What was acknowledged is there and in the activity log, what was not is there whole or
+//! not at all, and no role outlives its vault.
 //!
 //! `STRONGROOM_CRASH_SEED` repeats a run's choices, `STRONGROOM_CRASH_ROUNDS` makes it longer or shorter.
 #![expect(
@@ -55,6 +55,8 @@ struct Ledger {
     /// What each worker asked for last and has not heard of.
     open: Vec<Asked>,
     done: BTreeMap<&'static str, u64>,
+    /// The correlation ids of what Resource Manager acknowledged.
+    acknowledged: BTreeSet<String>,
 }
 
 struct Worker<'a> {
@@ -172,7 +174,10 @@ impl Worker<'_> {
             let operation = headers.get("azure-asyncoperation")?.to_str().ok()?;
             self.ended(operation).await?;
         }
+        let correlation = headers.get("x-ms-correlation-request-id");
+        let correlation = correlation.map(|id| id.to_str().unwrap().to_owned());
         let mut ledger = self.ledger.lock().unwrap();
+        ledger.acknowledged.extend(correlation);
         ledger.open.retain(|open| *open != asked);
         ledger.vaults.insert(asked.0, asked.1);
         *ledger.done.entry(what).or_default() += 1;
@@ -238,6 +243,25 @@ async fn look(instance: &Instance, name: &str) -> Known {
     }
 }
 
+/// The correlation ids of the writes that the activity log knows as done.
+async fn on_record(instance: &Instance) -> BTreeSet<String> {
+    const LOG: &str = "/providers/Microsoft.Insights/eventtypes/management/values";
+    let (mut found, mut path) = (BTreeSet::new(), LOG.to_owned());
+    loop {
+        let (_, page) = get(instance, &path).await;
+        for row in page["value"].as_array().unwrap() {
+            if matches!(row["status"]["value"].as_str(), Some("Succeeded" | "Accepted")) {
+                found.insert(row["correlationId"].as_str().unwrap().to_owned());
+            }
+        }
+        let Some(next) = page["nextLink"].as_str() else {
+            return found;
+        };
+        let token = next.split_once("skiptoken=").unwrap().1.split('&').next();
+        path = format!("{LOG}?$skiptoken={}", token.unwrap());
+    }
+}
+
 /// Everything is as it was acknowledged, or as it was asked for last.
 async fn check(instance: &Instance, ledger: &Mutex<Ledger>) {
     let (mut vaults, open) = {
@@ -260,7 +284,7 @@ async fn check(instance: &Instance, ledger: &Mutex<Ledger>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn vaults_killed_at_random_moments_are_whole_and_no_role_outlives_its_vault() {
+async fn vaults_killed_at_random_moments_are_whole_and_on_record_and_no_role_outlives_its_vault() {
     let number = |variable: &str| std::env::var(variable).ok()?.parse().ok();
     let seed = number("STRONGROOM_CRASH_SEED").unwrap_or_else(|| Uuid::new_v4().as_u64_pair().0);
     eprintln!("STRONGROOM_CRASH_SEED={seed}");
@@ -297,8 +321,16 @@ async fn vaults_killed_at_random_moments_are_whole_and_no_role_outlives_its_vaul
     }
     let child = ChildOptions::new(place.path()).start().await.unwrap();
     check(&child, &ledger).await;
-    let done = std::mem::take(&mut ledger.lock().unwrap().done);
+    let Ledger {
+        done, acknowledged, ..
+    } = std::mem::take(&mut *ledger.lock().unwrap());
     eprintln!("acknowledged: {done:?}");
+    let on_record = on_record(&child).await;
+    let lost: Vec<_> = acknowledged.difference(&on_record).collect();
+    assert!(
+        !acknowledged.is_empty() && lost.is_empty(),
+        "not on record: {lost:?}"
+    );
     let wanted = ["create", "update", "assign", "delete", "recover", "purge"];
     assert!(
         wanted.iter().all(|what| done.contains_key(what)),
