@@ -13,6 +13,8 @@
 mod blind;
 mod database;
 mod error;
+pub mod fact;
+pub mod finding;
 mod folder;
 mod keys;
 mod limits;
