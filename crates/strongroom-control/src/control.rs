@@ -89,8 +89,7 @@ impl Control {
         if secret.len() != SECRET {
             return Err(ControlError::Key { path: kept });
         }
-        let now = clock.now().wall.as_secs();
-        let token_keys = TokenKeys::open(folder, &documents, first, now)?;
+        let token_keys = TokenKeys::open(folder, &documents, first)?;
         let used = Used::open(&documents)?;
         let tenant = match tenant {
             Some(tenant) => tenant,
@@ -117,6 +116,10 @@ impl Control {
                 accounts,
             }),
         };
+        if control.shared.token_keys.are_to_be_made() {
+            let control = control.clone();
+            std::thread::spawn(move || control.make_first_token_key());
+        }
         control.forget_roles_on_gone_vaults()?;
         Ok(control)
     }

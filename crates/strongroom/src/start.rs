@@ -158,8 +158,6 @@ impl Running {
         };
         let own = identities.account.id;
         let (store, permits) = open_store(&settings, &grounds, way, (own, before_vault)).await?;
-        making_key.await.map_err(|_| StartError::Interrupted)??;
-
         let mut at_start = deployments::at_start(&settings).await?;
         let deployment = deploy(&grounds.control, &at_start, clock.as_ref())?;
         let environment = environment(&folder, ports, &grounds.control, &identities, &deployment);
@@ -167,6 +165,11 @@ impl Running {
         let service = watched.service(&grounds.control, &store, &permits);
         let arm = open_arm(&folder, &grounds, verifier.clone(), ports, (&clock, service)).await?;
         let resumes = arm.clone();
+
+        // Both were made beside all this.
+        making_key.await.map_err(|_| StartError::Interrupted)??;
+        let control = grounds.control.clone();
+        blocking(move || Ok(control.token_keys_ready()?)).await?;
 
         let parts = Parts {
             settings,

@@ -17,7 +17,19 @@ impl Control {
         Arc::clone(&self.shared.token_keys)
     }
 
-    /// Lets the next token key sign if the active one's time is over, and forgets those whose last tokens are.
+    pub(crate) fn make_first_token_key(&self) {
+        self.shared
+            .token_keys
+            .make_first(&self.shared.documents, self.now());
+    }
+
+    /// Waits until there is a key that signs tokens; an error if the first one could not be made.
+    pub fn token_keys_ready(&self) -> Result<(), ControlError> {
+        self.shared.token_keys.ready()
+    }
+
+    /// Makes the token key that is to follow, lets it sign if the active one's time is over, and forgets those whose last tokens
+    /// are.
     pub fn tend_token_keys(&self) -> Result<(), ControlError> {
         self.shared.token_keys.tend(&self.shared.documents, self.now())
     }
@@ -44,7 +56,7 @@ impl Actor {
     /// The keys that sign tokens, in the order in which they came.
     pub fn token_keys(&self) -> Result<Vec<TokenKey>, ControlError> {
         self.authorize_directory_read(&self.control.state())?;
-        Ok(self.control.shared.token_keys.list())
+        self.control.shared.token_keys.list()
     }
 
     /// Lets the next token key sign now. Tokens of the old one count to their end.
@@ -52,7 +64,7 @@ impl Actor {
         self.authorize_directory(&self.control.state())?;
         let shared = &self.control.shared;
         shared.token_keys.rotate(&shared.documents, self.control.now())?;
-        Ok(shared.token_keys.list())
+        shared.token_keys.list()
     }
 
     /// Lets a host ask `issuer` for tokens of its identities: see [`TokenIssuer::admit_host`].

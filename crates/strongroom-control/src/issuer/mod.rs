@@ -144,11 +144,13 @@ impl TokenIssuer {
             resource: principal.resource().map(str::to_owned),
             uti: Some(Uuid::new_v4().simple().to_string()),
         };
-        let signed = self.inner.control.token_keys().signer().sign(&claims);
-        let token = signed.map_err(|error| {
+        let failed = |error: &dyn std::error::Error| {
             tracing::error!(%error, "a token could not be signed");
             Refusal::Failed
-        })?;
+        };
+        let signer = self.inner.control.token_keys().signer();
+        let signer = signer.map_err(|error| failed(&error))?;
+        let token = signer.sign(&claims).map_err(|error| failed(&error))?;
         Ok(Issued { token, from, until })
     }
 
@@ -203,8 +205,12 @@ async fn discovery(State(issuer): Served, Path(tenant): Path<String>, version: P
 
 async fn keys(State(issuer): Served, Path(tenant): Path<String>) -> Response {
     let now = issuer.now();
-    match issuer.check_tenant(&tenant) {
-        Ok(()) => uncached(Json(issuer.inner.control.token_keys().published(now))),
+    let published = issuer.check_tenant(&tenant).and_then(|()| {
+        let published = issuer.inner.control.token_keys().published(now);
+        published.map_err(|_| Refusal::Failed)
+    });
+    match published {
+        Ok(keys) => uncached(Json(keys)),
         Err(refusal) => refusal.answer(&trace(&HeaderMap::new(), now)).into_response(),
     }
 }

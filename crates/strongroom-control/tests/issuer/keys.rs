@@ -130,6 +130,22 @@ async fn what_a_crash_left_is_swept_away_and_no_key_is_lost() {
 }
 
 #[tokio::test]
+async fn a_first_start_that_died_before_its_token_key_was_made_makes_it_at_the_next() {
+    let mut rig = Rig::new();
+    let control = rig.folder.path().join("control");
+    for key in std::fs::read_dir(control.join("token-keys")).unwrap() {
+        std::fs::remove_file(key.unwrap().path()).unwrap();
+    }
+    rusqlite::Connection::open(control.join("control.db"))
+        .unwrap()
+        .execute("UPDATE document SET json = '[]' WHERE kind = 'token-keys'", [])
+        .unwrap();
+    rig.restart();
+    assert!(rig.control.token_keys_ready().is_ok());
+    assert!(rig.verify(&rig.token().await).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_missing_token_key_is_an_error_and_not_a_silent_new_one() {
     let rig = Rig::new();
     for key in std::fs::read_dir(rig.folder.path().join("control/token-keys")).unwrap() {

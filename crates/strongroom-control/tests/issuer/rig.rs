@@ -175,7 +175,10 @@ impl Rig {
 
 pub(crate) fn open(folder: &Path, vaults: &VaultEngine, clock: &Arc<HandClock>) -> Control {
     let clock = Arc::clone(clock) as Arc<dyn Clock>;
-    Control::open(&folder.join("control"), vaults.clone(), clock).unwrap()
+    let control = Control::open(&folder.join("control"), vaults.clone(), clock).unwrap();
+    // As a running instance does at once.
+    control.tend_token_keys().unwrap();
+    control
 }
 
 pub(crate) fn client(principal: &Principal) -> String {
