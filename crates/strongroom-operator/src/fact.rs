@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 /// Names a fact: the SHA-256 of its bytes, in lower-case hex.
@@ -10,6 +11,19 @@ use serde::{Deserialize, Serialize};
 pub struct FactId(pub(crate) String);
 
 impl FactId {
+    /// The id of a fact with these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(hex::encode(digest(&SHA256, bytes)))
+    }
+
+    /// Reads 64 lower-case hex digits; none if it is anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        (text.len() == 64 && text.bytes().all(is_digit)).then(|| Self(text.to_owned()))
+    }
+
     /// As 64 lower-case hex digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -149,6 +163,38 @@ impl Fact {
     }
 }
 
+/// The fact's bytes, and what names them: one JSON object without line breaks, members in the order of the types here.
+#[must_use]
+#[expect(
+    clippy::expect_used,
+    reason = "every member is text, a number or a map with text keys: writing it to memory cannot fail"
+)]
+pub fn encode(fact: &Fact) -> (FactId, Vec<u8>) {
+    let bytes = serde_json::to_vec(fact).expect("a fact is JSON");
+    (FactId::of(&bytes), bytes)
+}
+
+/// Reads what [`encode`] wrote, and nothing else: bytes that say the same in another way are refused.
+pub fn decode(bytes: &[u8]) -> Result<Fact, DecodeError> {
+    let fact: Fact = serde_json::from_slice(bytes).map_err(DecodeError::NotAFact)?;
+    if encode(&fact).1 == bytes {
+        Ok(fact)
+    } else {
+        Err(DecodeError::NotCanonical)
+    }
+}
+
+/// Bytes that are no fact.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// They do not have a fact's members.
+    #[error("not a fact: {0}")]
+    NotAFact(serde_json::Error),
+    /// They are a fact's, but written in another way than facts are.
+    #[error("a fact that is not written in the one way that facts are written")]
+    NotCanonical,
+}
+
 /// Bytes as they were: in JSON a string where they are UTF-8, else an object with their base64.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Bytes(pub Vec<u8>);
@@ -188,6 +234,59 @@ impl<'de> Deserialize<'de> for Bytes {
                 .decode(base64)
                 .map(Self)
                 .map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fact(body: &[u8]) -> Fact {
+        Fact {
+            source: Source::KeyVault,
+            question: "key".to_owned(),
+            about: None,
+            caller: "me".to_owned(),
+            request: Request {
+                method: "GET".to_owned(),
+                url: "https://v.vault.azure.net/keys/k".to_owned(),
+                api_version: Some("2025-07-01".to_owned()),
+                body: None,
+            },
+            outcome: Outcome::Answered {
+                status: 200,
+                headers: BTreeMap::from([("date".to_owned(), "now".to_owned())]),
+                body: Bytes(body.to_vec()),
+            },
+            received_ms: 7,
+            clock_offset_ms: Some(-3),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_whatever_the_bytes() {
+        for body in [b"{\"a\": 1}".as_slice(), b"", b"\xff\x00", "\u{2028}".as_bytes()] {
+            let fact = fact(body);
+            let (id, bytes) = encode(&fact);
+            assert_eq!(decode(&bytes).unwrap(), fact);
+            assert_eq!(FactId::of(&bytes), id);
+            assert_eq!(FactId::parse(id.as_str()), Some(id));
+        }
+    }
+
+    #[test]
+    fn the_same_fact_in_other_words_is_refused() {
+        let (_, bytes) = encode(&fact(b"x"));
+        let spaced = [b" ".as_slice(), &bytes].concat();
+        assert!(matches!(decode(&spaced), Err(DecodeError::NotCanonical)));
+        assert!(matches!(decode(b"{}"), Err(DecodeError::NotAFact(_))));
+    }
+
+    #[test]
+    fn ids_are_lower_case_hex_of_one_length() {
+        for wrong in ["", "../../etc/passwd", &"A".repeat(64), &"a".repeat(63)] {
+            assert_eq!(FactId::parse(wrong), None, "{wrong}");
         }
     }
 }

@@ -12,15 +12,19 @@
 
 mod blind;
 mod database;
+pub mod design;
 mod error;
 pub mod fact;
+pub mod facts;
 pub mod finding;
 mod folder;
 mod keys;
 mod limits;
 mod links;
 mod objects;
+pub mod question;
 mod report;
+pub mod run;
 mod statistics;
 mod text;
 mod verify;

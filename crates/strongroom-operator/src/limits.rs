@@ -25,3 +25,9 @@ pub(crate) const PAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// How often an object or a branch version that changes while it is looked at is looked at anew.
 pub(crate) const LOOKS: usize = 8;
+
+/// Bytes of one fact at most, as it is written: an answer of the largest size, with room for what JSON escapes.
+pub(crate) const FACT_BYTES: usize = 2 * ANSWER_BYTES + 1024 * 1024;
+
+/// Bytes of one answer that are taken in; a longer one is a failed read.
+pub(crate) const ANSWER_BYTES: usize = 32 * 1024 * 1024;
