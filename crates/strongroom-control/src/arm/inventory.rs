@@ -62,6 +62,10 @@ CREATE TABLE operation (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX operation_by_status ON operation (status);";
 
+/// All that Resource Graph needs of a row when it does not look into its document: made wherever it is missing.
+const BRIEF_INDEX: &str = "CREATE INDEX IF NOT EXISTS resource_brief
+  ON resource (tracked, type, id, shown, grp, location)";
+
 const COLUMNS: &str = "shown, type, name, created_ms, changed_ms, etag, json";
 
 /// One thing that there is.
@@ -111,7 +115,8 @@ pub(crate) struct Brief<'a> {
     pub(crate) kind: &'a str,
     pub(crate) group: &'a str,
     pub(crate) location: &'a str,
-    pub(crate) json: &'a str,
+    /// What clients see, if it was asked for.
+    pub(crate) json: Option<&'a str>,
 }
 
 /// The database: one connection that writes, one that reads.
@@ -139,6 +144,7 @@ impl Inventory {
                 sync_folder_of(path)?;
             }
         }
+        writer.execute_batch(BRIEF_INDEX)?;
         let reader = connect(path)?;
         reader.pragma_update(None, "query_only", true)?;
         Ok(Self {
@@ -269,15 +275,18 @@ impl<'a> Rows<'a> {
         found.into_iter().map(TextRow::resource).collect()
     }
 
-    /// Shows `see` every selected row without taking its document apart, until it says no.
+    /// Shows `see` every selected row without taking its document apart, and without reading it unless asked to, until it says
+    /// no.
     pub(crate) fn brief(
         &self,
         selection: &Selection<'_>,
+        with_json: bool,
         mut see: impl FnMut(&Brief<'_>) -> bool,
     ) -> Outcome<()> {
         let (condition, values) = condition(selection);
+        let json = if with_json { "json" } else { "NULL" };
         let sql =
-            format!("SELECT shown, type, grp, location, json FROM resource WHERE {condition} ORDER BY id");
+            format!("SELECT shown, type, grp, location, {json} FROM resource WHERE {condition} ORDER BY id");
         let mut statement = self.0.prepare_cached(&sql)?;
         let mut rows = statement.query(params_from_iter(values))?;
         while let Some(row) = rows.next()? {
@@ -287,7 +296,7 @@ impl<'a> Rows<'a> {
                 kind: text(1)?,
                 group: text(2)?,
                 location: text(3)?,
-                json: text(4)?,
+                json: row.get_ref(4)?.as_str_or_null().map_err(rusqlite::Error::from)?,
             };
             if !see(&brief) {
                 break;

@@ -127,7 +127,7 @@ pub(crate) fn sweep(arm: &Shared, accounts: &[Arc<Account>]) -> Outcome<()> {
             ..Selection::default()
         };
         let mut gone = Vec::new();
-        rows.brief(&selection, |brief| {
+        rows.brief(&selection, false, |brief| {
             if !there.contains_key(&brief.id.to_ascii_lowercase()) {
                 gone.push(brief.id.to_owned());
             }

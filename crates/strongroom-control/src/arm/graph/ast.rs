@@ -142,13 +142,15 @@ pub(crate) enum Match {
 }
 
 impl Expr {
-    /// Shows `see` every name in it.
-    pub(crate) fn names(&self, see: &mut impl FnMut(&str)) {
+    /// Shows `see` every name in it, with the members that are looked at of it, as far as they are known.
+    pub(crate) fn paths(&self, see: &mut impl FnMut(&[&str])) {
+        if let Some(path) = self.path() {
+            return see(&path);
+        }
         match self {
-            Self::Name(name) => see(name),
-            Self::Const(_) | Self::Column(_) => {}
-            Self::Member(one, _) | Self::Not(one) | Self::Minus(one) => one.names(see),
-            Self::Call(_, all) => all.iter().for_each(|one| one.names(see)),
+            Self::Name(_) | Self::Const(_) | Self::Column(_) => {}
+            Self::Member(one, _) | Self::Not(one) | Self::Minus(one) => one.paths(see),
+            Self::Call(_, all) => all.iter().for_each(|one| one.paths(see)),
             Self::Index(one, other)
             | Self::And(one, other)
             | Self::Or(one, other)
@@ -159,18 +161,34 @@ impl Expr {
                 part: other,
                 ..
             } => {
-                one.names(see);
-                other.names(see);
+                one.paths(see);
+                other.paths(see);
             }
             Self::In { value, list, .. } => {
-                value.names(see);
-                list.iter().for_each(|one| one.names(see));
+                value.paths(see);
+                list.iter().for_each(|one| one.paths(see));
             }
             Self::Between(one, low, high) => {
-                one.names(see);
-                low.names(see);
-                high.names(see);
+                one.paths(see);
+                low.paths(see);
+                high.paths(see);
             }
         }
+    }
+
+    /// A name, a member of it, a member of that.
+    fn path(&self) -> Option<Vec<&str>> {
+        let (of, name) = match self {
+            Self::Name(name) => return Some(vec![name]),
+            Self::Member(of, name) => (of, name),
+            Self::Index(of, at) => match at.as_ref() {
+                Self::Const(Value::String(name)) => (of, name),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        let mut path = of.path()?;
+        path.push(name);
+        Some(path)
     }
 }

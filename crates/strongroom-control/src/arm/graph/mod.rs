@@ -1,7 +1,7 @@
 //! Resource Graph: questions about everything that there is, in a bounded part of the Kusto language.
 //!
-//! `lex` and `parse` make a [`Query`](ast::Query) of the text, `tables` gives the rows that it begins with (only the
-//! columns that it asks for), `operators` run it, `expression` and `function` compute values. What a question may cost
+//! `lex` and `parse` make a [`Query`](ast::Query) of the text, `tables` gives the rows that it begins with (only what the
+//! query looks at, as `wanted` says), `operators` run it, `expression` and `function` compute values. What a question may cost
 //! is bounded by `fuel`.
 
 mod aggregate;
@@ -16,6 +16,7 @@ mod operators;
 mod parse;
 mod tables;
 mod value;
+mod wanted;
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Runs a query: each operator makes other rows out of rows.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use serde_json::Value;
 
@@ -12,6 +12,7 @@ use super::expression::{Setting, position};
 use super::join::join;
 use super::tables::Tables;
 use super::value::{rank, weight};
+use super::wanted::Wanted;
 
 /// Rows under the names of their columns.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -22,7 +23,7 @@ pub(crate) struct Rowset {
 
 /// Answers a query.
 pub(super) fn run(query: &Query, tables: &Tables<'_>) -> Result<Rowset, Refusal> {
-    let mut rows = tables.rows(query, needed(&query.operators).as_ref())?;
+    let mut rows = tables.rows(query, &Wanted::by(&query.operators))?;
     let setting = &tables.setting();
     for operator in &query.operators {
         rows = match operator {
@@ -31,41 +32,6 @@ pub(super) fn run(query: &Query, tables: &Tables<'_>) -> Result<Rowset, Refusal>
         };
     }
     Ok(rows)
-}
-
-/// The columns that a query asks for; `None` for all.
-fn needed(operators: &[Operator]) -> Option<BTreeSet<String>> {
-    let mut needed = BTreeSet::new();
-    let mut see = |expr: &Expr| {
-        expr.names(&mut |name| {
-            needed.insert(name.to_ascii_lowercase());
-        });
-    };
-    for operator in operators {
-        match operator {
-            Operator::Where(expr) => see(expr),
-            Operator::Extend(all) => all.iter().for_each(|one| see(&one.expr)),
-            Operator::Expand(one) => see(&one.expr),
-            Operator::Order(keys) | Operator::Top(_, keys) => keys.iter().for_each(|key| see(&key.expr)),
-            Operator::Join(join) => join
-                .on
-                .iter()
-                .for_each(|(left, _)| see(&Expr::Name(left.clone()))),
-            Operator::Take(_) => {}
-            Operator::Count => return Some(needed),
-            Operator::Project(all) | Operator::Distinct(all) => {
-                all.iter().for_each(|one| see(&one.expr));
-                return Some(needed);
-            }
-            Operator::Summarize { by, of } => {
-                by.iter().for_each(|one| see(&one.expr));
-                of.iter().filter_map(|one| one.of.as_ref()).for_each(see);
-                return Some(needed);
-            }
-            Operator::ProjectAway(_) | Operator::ProjectRename(_) => return None,
-        }
-    }
-    None
 }
 
 fn step(rows: Rowset, operator: &Operator, setting: &Setting<'_>) -> Result<Rowset, QueryError> {

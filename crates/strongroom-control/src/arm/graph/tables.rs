@@ -1,9 +1,5 @@
-//! The tables that queries begin with: what the caller may read, and of it the columns that the query asks for.
+//! The tables that queries begin with: what the caller may read, and of it what the query looks at.
 
-use std::collections::BTreeSet;
-use std::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use strongroom_azure::ResourceId;
 
@@ -14,6 +10,7 @@ use super::expression::Setting;
 use super::fuel::Fuel;
 use super::operators::Rowset;
 use super::value::weight;
+use super::wanted::Wanted;
 use crate::arm::call::Call;
 use crate::arm::fault::Fault;
 use crate::arm::inventory::{Brief, GROUP, SUBSCRIPTION, Selection};
@@ -76,7 +73,8 @@ impl<'a> Tables<'a> {
     }
 
     /// The rows that a query begins with.
-    pub(super) fn rows(&self, query: &Query, needed: Option<&BTreeSet<String>>) -> Result<Rowset, Refusal> {
+    pub(super) fn rows(&self, query: &Query, wanted: &Wanted) -> Result<Rowset, Refusal> {
+        let columns = columns(&query.operators, wanted);
         let rows = match query.table.to_ascii_lowercase().as_str() {
             "resources" => {
                 let kind = first_type(&query.operators);
@@ -85,7 +83,7 @@ impl<'a> Tables<'a> {
                     tracked: true,
                     ..Selection::default()
                 };
-                self.scan(&selection, needed)?
+                self.scan(&selection, &columns, wanted)?
             }
             "resourcecontainers" => {
                 let mut rows = Vec::new();
@@ -94,15 +92,15 @@ impl<'a> Tables<'a> {
                         kind: Some(kind),
                         ..Selection::default()
                     };
-                    rows.extend(self.scan(&selection, needed)?);
+                    rows.extend(self.scan(&selection, &columns, wanted)?);
                 }
                 rows
             }
-            "authorizationresources" => self.authorization()?,
+            "authorizationresources" => self.authorization(&columns)?,
             _ => return Err(QueryError::NoTable(query.table.clone()).into()),
         };
         Ok(Rowset {
-            columns: COLUMNS.iter().map(|name| (*name).to_owned()).collect(),
+            columns: columns.iter().map(|name| (*name).to_owned()).collect(),
             rows,
         })
     }
@@ -110,21 +108,18 @@ impl<'a> Tables<'a> {
     fn scan(
         &self,
         selection: &Selection<'_>,
-        needed: Option<&BTreeSet<String>>,
+        columns: &[&str],
+        wanted: &Wanted,
     ) -> Result<Vec<Vec<Value>>, Refusal> {
         let mut visible = Visible::to(&self.call.arm, self.call.caller());
-        let wanted = |name: &str| needed.is_none_or(|needed| needed.contains(&name.to_ascii_lowercase()));
-        let wanted: Vec<bool> = COLUMNS.iter().map(|name| wanted(name)).collect();
-        let inside = COLUMNS
+        let inside = columns
             .iter()
-            .zip(&wanted)
-            .any(|(name, wanted)| *wanted && !BRIEF.contains(name));
+            .any(|name| !BRIEF.contains(name) && wanted.member(name).is_some());
         let mut rows = Vec::new();
         let mut broken = None;
         self.call.arm.inventory.read(|all| {
-            all.brief(selection, |brief| {
-                let row = self.row(brief, &wanted, inside, &mut visible);
-                match row {
+            all.brief(selection, inside, |brief| {
+                match self.row(brief, columns, wanted, &mut visible) {
                     Ok(Some(row)) => rows.push(row),
                     Ok(None) => {}
                     Err(refusal) => broken = Some(refusal),
@@ -138,8 +133,8 @@ impl<'a> Tables<'a> {
     fn row(
         &self,
         brief: &Brief<'_>,
-        wanted: &[bool],
-        inside: bool,
+        columns: &[&str],
+        wanted: &Wanted,
         visible: &mut Visible<'_>,
     ) -> Result<Option<Vec<Value>>, Refusal> {
         self.fuel.burn(COLUMNS.len())?;
@@ -147,31 +142,26 @@ impl<'a> Tables<'a> {
             return Ok(None);
         }
         let mut document = Map::new();
-        if inside {
-            self.fuel.burn(brief.json.len())?;
-            document = members(brief.json, wanted).map_err(Fault::Row)?;
+        if let Some(json) = brief.json {
+            self.fuel.burn(json.len())?;
+            document = wanted.of_document(json).map_err(Fault::Row)?;
         }
-        let values = COLUMNS.iter().zip(wanted).map(|(name, wanted)| {
-            if !wanted {
-                return Value::Null;
-            }
-            match *name {
-                "id" => brief.id.into(),
-                "name" => brief.id.rsplit('/').next().unwrap_or_default().into(),
-                "type" => brief.kind.into(),
-                "tenantId" => self.tenant.as_str().into(),
-                "location" => brief.location.into(),
-                "resourceGroup" => brief.group.into(),
-                "subscriptionId" => self.subscription.as_str().into(),
-                "kind" | "managedBy" => document.remove(*name).unwrap_or_else(|| "".into()),
-                other => document.remove(other).unwrap_or_default(),
-            }
+        let values = columns.iter().map(|name| match *name {
+            "id" => brief.id.into(),
+            "name" => brief.id.rsplit('/').next().unwrap_or_default().into(),
+            "type" => brief.kind.into(),
+            "tenantId" => self.tenant.as_str().into(),
+            "location" => brief.location.into(),
+            "resourceGroup" => brief.group.into(),
+            "subscriptionId" => self.subscription.as_str().into(),
+            "kind" | "managedBy" => document.remove(*name).unwrap_or_else(|| "".into()),
+            other => document.remove(other).unwrap_or_default(),
         });
         Ok(Some(values.collect()))
     }
 
     /// Role definitions and assignments that the caller may read.
-    fn authorization(&self) -> Result<Vec<Vec<Value>>, Refusal> {
+    fn authorization(&self, columns: &[&str]) -> Result<Vec<Vec<Value>>, Refusal> {
         let control = &self.call.arm.control;
         let state = control.state();
         let mut visible = Visible::to(&self.call.arm, self.call.caller());
@@ -184,7 +174,7 @@ impl<'a> Tables<'a> {
             let mut scopes = scopes.filter(|scope: &ResourceId| *scope != ResourceId::root());
             let read = "Microsoft.Authorization/roleDefinitions/read";
             if role.is_built_in() || scopes.any(|scope| visible.may(&scope, read)) {
-                rows.push(self.authorization_row(&control.role_shape(role))?);
+                rows.push(self.authorization_row(&control.role_shape(role), columns)?);
             }
         }
         for assignment in state.roles.assignments() {
@@ -194,15 +184,15 @@ impl<'a> Tables<'a> {
                 .parse()
                 .is_ok_and(|scope| visible.may(&scope, read))
             {
-                rows.push(self.authorization_row(&control.assignment_shape(assignment))?);
+                rows.push(self.authorization_row(&control.assignment_shape(assignment), columns)?);
             }
         }
         Ok(rows)
     }
 
-    fn authorization_row(&self, shape: &Value) -> Result<Vec<Value>, Refusal> {
+    fn authorization_row(&self, shape: &Value, columns: &[&str]) -> Result<Vec<Value>, Refusal> {
         self.fuel.burn(weight(shape))?;
-        let row = COLUMNS.iter().map(|column| match *column {
+        let row = columns.iter().map(|column| match *column {
             "type" => shape
                 .get("type")
                 .and_then(Value::as_str)
@@ -217,6 +207,15 @@ impl<'a> Tables<'a> {
         });
         Ok(row.collect())
     }
+}
+
+/// The columns that rows are given. A join renames columns that both sides have, so before one all are there.
+fn columns(operators: &[Operator], wanted: &Wanted) -> Vec<&'static str> {
+    let joins = operators
+        .iter()
+        .any(|operator| matches!(operator, Operator::Join(_)));
+    let wanted = |name: &&str| joins || wanted.member(name).is_some();
+    COLUMNS.into_iter().filter(wanted).collect()
 }
 
 /// The type that a query's first condition demands: then only such rows are looked at.
@@ -237,45 +236,5 @@ fn demanded_type(expr: &Expr) -> Option<&str> {
             }
         }
         _ => None,
-    }
-}
-
-/// The wanted members of a document; the others are skipped, not made.
-fn members(json: &str, wanted: &[bool]) -> Result<Map<String, Value>, serde_json::Error> {
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    Wanted(wanted).deserialize(&mut deserializer)
-}
-
-struct Wanted<'a>(&'a [bool]);
-
-impl<'de> DeserializeSeed<'de> for Wanted<'_> {
-    type Value = Map<String, Value>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Wanted<'_> {
-    type Value = Map<String, Value>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = Map::new();
-        while let Some(name) = map.next_key::<String>()? {
-            let wanted = COLUMNS
-                .iter()
-                .zip(self.0)
-                .any(|(column, wanted)| *wanted && *column == name);
-            if wanted {
-                found.insert(name, map.next_value()?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
     }
 }
