@@ -11,6 +11,7 @@
 //!   opened and authenticated, and what stands in the clear compared with what is inside the seal.
 
 mod blind;
+pub mod controls;
 mod database;
 pub mod design;
 mod error;
@@ -28,6 +29,7 @@ pub mod run;
 mod statistics;
 mod text;
 mod verify;
+pub mod world;
 
 // The public interface is:
 pub use error::VerifyError;

@@ -31,3 +31,18 @@ pub(crate) const FACT_BYTES: usize = 2 * ANSWER_BYTES + 1024 * 1024;
 
 /// Bytes of one answer that are taken in; a longer one is a failed read.
 pub(crate) const ANSWER_BYTES: usize = 32 * 1024 * 1024;
+
+/// Characters of a name that Azure could have given: of a host, a key, a region. An id has eight times as many.
+pub(crate) const NAME: usize = 253;
+
+/// How deep a resource of a type that no rule knows is searched for the keys that it names.
+pub(crate) const DEPTH: usize = 16;
+
+/// Hours within which a key in use is unwrapped, and a log that works tells something. Leases are renewed far more often.
+pub(crate) const PROOF_HOURS: i64 = 24;
+
+/// Days that a vault's audit log is kept at least, where no design says otherwise.
+pub(crate) const RETENTION_DAYS: u32 = 90;
+
+/// Principals that a reason names one by one; further ones are only counted.
+pub(crate) const NAMED_PRINCIPALS: usize = 8;

@@ -1,0 +1,234 @@
+//! The recorded estate, and cases as changes of it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a fixture that does not fit is a test that fails"
+)]
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::Value;
+use strongroom_operator::controls::judge;
+use strongroom_operator::design::Design;
+use strongroom_operator::fact::{Bytes, Fact, Outcome, Request, Source};
+use strongroom_operator::finding::{Answer, Judgement};
+use strongroom_operator::world::World;
+
+/// 25 November 2026, 12:00 UTC.
+pub(crate) const NOW_MS: u64 = 1_795_608_000_000;
+
+/// One answer of the estate.
+#[derive(Clone, Deserialize)]
+pub(crate) struct Recorded {
+    source: Source,
+    question: String,
+    about: Option<String>,
+    method: String,
+    url: String,
+    status: u16,
+    body: Value,
+}
+
+/// What is changed of the estate, and what follows.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Case {
+    /// A sentence.
+    pub(crate) name: String,
+    /// The control, if not the one that the file is named after.
+    pub(crate) control: Option<String>,
+    /// A part of the resource's id.
+    #[serde(default)]
+    pub(crate) resource: String,
+    #[serde(default)]
+    change: Vec<Change>,
+    /// What was approved.
+    #[serde(skip)]
+    pub(crate) design: Option<Design>,
+    /// The answer.
+    pub(crate) answer: Expected,
+    /// A part of the reason.
+    #[serde(default)]
+    pub(crate) says: String,
+    #[serde(skip)]
+    backwards: bool,
+}
+
+/// One change: of which answer, and what.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    question: String,
+    /// A part of what it is about; all of the question's answers, if not given.
+    #[serde(default)]
+    about: String,
+    /// The answer has this status, and no body.
+    status: Option<u16>,
+    /// Nobody asked.
+    #[serde(default)]
+    unasked: bool,
+    /// Where in the body, as a JSON pointer; all of it, if empty.
+    at: Option<String>,
+    /// What stands there now; without it, nothing does. A last part `-` is the end of a list.
+    to: Option<Value>,
+}
+
+/// The answers by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Expected {
+    Pass,
+    Fail,
+    NotApplicable,
+    CouldNotCheck,
+    Excepted,
+    Conflict,
+}
+
+impl Expected {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::NotApplicable => "not-applicable",
+            Self::CouldNotCheck => "could-not-check",
+            Self::Excepted => "excepted",
+            Self::Conflict => "conflict",
+        }
+    }
+}
+
+pub(crate) fn named(answer: &Answer) -> Expected {
+    match answer {
+        Answer::Pass => Expected::Pass,
+        Answer::Fail => Expected::Fail,
+        Answer::NotApplicable => Expected::NotApplicable,
+        Answer::CouldNotCheck { .. } => Expected::CouldNotCheck,
+        Answer::Excepted { .. } => Expected::Excepted,
+        Answer::Conflict { .. } => Expected::Conflict,
+    }
+}
+
+impl Case {
+    /// The estate as it is.
+    pub(crate) fn plain() -> Self {
+        serde_json::from_str(r#"{"name": "the estate as it is", "answer": "pass"}"#).unwrap()
+    }
+
+    /// The same facts, the last one first.
+    pub(crate) fn reversed(mut self) -> Self {
+        self.backwards = true;
+        self
+    }
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/controls")
+}
+
+/// Every case, with the name of its file.
+pub(crate) fn cases() -> Vec<(String, Case)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder().join("cases")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let cases: Vec<Case> =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        all.extend(cases.into_iter().map(|case| (name.clone(), case)));
+    }
+    assert!(!all.is_empty());
+    all
+}
+
+/// The facts of a case.
+pub(crate) fn facts(case: &Case) -> Vec<Fact> {
+    let text = fs::read_to_string(folder().join("estate.json")).unwrap();
+    let mut recorded: Vec<Recorded> = serde_json::from_str(&text).unwrap();
+    for change in &case.change {
+        apply(change, &mut recorded, &case.name);
+    }
+    if case.backwards {
+        recorded.reverse();
+    }
+    recorded.into_iter().map(fact).collect()
+}
+
+/// What is said of the estate with a case's changes.
+pub(crate) fn judged(case: &Case) -> Judgement {
+    let facts = facts(case).into_iter().map(Ok::<_, std::convert::Infallible>);
+    let world = World::read(facts, case.design.as_ref()).unwrap();
+    judge(&world, NOW_MS)
+}
+
+fn apply(change: &Change, recorded: &mut Vec<Recorded>, case: &str) {
+    let about = change.about.to_ascii_lowercase();
+    let concerns = |one: &Recorded| {
+        let named = one.about.as_deref().unwrap_or_default().to_ascii_lowercase();
+        one.question == change.question && named.ends_with(&about)
+    };
+    assert!(
+        recorded.iter().any(concerns),
+        "{case}: nothing answers {} {}",
+        change.question,
+        change.about
+    );
+    if change.unasked {
+        recorded.retain(|one| !concerns(one));
+        return;
+    }
+    for one in recorded.iter_mut().filter(|one| concerns(one)) {
+        if let Some(status) = change.status {
+            (one.status, one.body) = (
+                status,
+                serde_json::json!({"error": {"code": "Recorded", "message": "recorded"}}),
+            );
+        }
+        if change.at.as_deref() == Some("") {
+            one.body = change.to.clone().unwrap();
+        } else if let Some(at) = &change.at {
+            let (parent, name) = at.rsplit_once('/').unwrap();
+            let name = name.replace("~1", "/");
+            let name = name.as_str();
+            let parent = one
+                .body
+                .pointer_mut(parent)
+                .unwrap_or_else(|| panic!("{case}: {at} is not there"));
+            match (parent, &change.to) {
+                (Value::Array(items), Some(to)) if name == "-" => items.push(to.clone()),
+                (Value::Array(items), Some(to)) => items[name.parse::<usize>().unwrap()] = to.clone(),
+                (Value::Array(items), None) => drop(items.remove(name.parse().unwrap())),
+                (Value::Object(members), Some(to)) => drop(members.insert(name.to_owned(), to.clone())),
+                (Value::Object(members), None) => {
+                    assert!(members.shift_remove(name).is_some(), "{case}: {at} is not there");
+                }
+                _ => panic!("{case}: {at} leads nowhere"),
+            }
+        }
+    }
+}
+
+fn fact(recorded: Recorded) -> Fact {
+    Fact {
+        source: recorded.source,
+        question: recorded.question,
+        about: recorded.about,
+        caller: "00000000-0000-0000-0000-000000000000".to_owned(),
+        request: Request {
+            method: recorded.method,
+            url: recorded.url,
+            api_version: None,
+            body: None,
+        },
+        outcome: Outcome::Answered {
+            status: recorded.status,
+            headers: Default::default(),
+            body: Bytes(serde_json::to_vec(&recorded.body).unwrap()),
+        },
+        received_ms: NOW_MS - 60_000,
+        clock_offset_ms: None,
+    }
+}
