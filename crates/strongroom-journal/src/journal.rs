@@ -126,6 +126,17 @@ impl Journal {
         Ok(note)
     }
 
+    /// Signs the head of the tree of the first `size` entries, without writing it: what was handed out of a younger tree can be handed out
+    /// again, byte for byte.
+    pub fn checkpoint_at(&self, size: u64) -> Result<String, JournalError> {
+        let tiles = self.shared.tiles()?;
+        if size > tiles.size() {
+            return Err(JournalError::OutOfRange { size: tiles.size() });
+        }
+        let root = range_root(&FileNodes { tiles: &tiles }, 0, size)?;
+        Ok(self.shared.key.sign(size, &root))
+    }
+
     /// The proof that entry `index` is in the tree of `size` entries.
     pub fn inclusion_proof(&self, index: u64, size: u64) -> Result<Vec<Hash>, JournalError> {
         let tiles = self.shared.tiles()?;

@@ -94,7 +94,8 @@ pub enum Answer {
         approver: String,
         /// Until when, `YYYY-MM-DD`.
         until: String,
-        /// Why.
+        /// Why. Not `reason` in JSON: a finding has one of its own, and both stand in one object.
+        #[serde(rename = "exception")]
         reason: String,
     },
     /// Two rules that both apply disagree.

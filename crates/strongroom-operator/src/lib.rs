@@ -23,6 +23,7 @@ mod keys;
 mod limits;
 mod links;
 mod objects;
+pub mod package;
 pub mod question;
 mod report;
 pub mod run;

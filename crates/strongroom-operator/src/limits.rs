@@ -46,3 +46,41 @@ pub(crate) const RETENTION_DAYS: u32 = 90;
 
 /// Principals that a reason names one by one; further ones are only counted.
 pub(crate) const NAMED_PRINCIPALS: usize = 8;
+
+/// Files that a package may have in its manifest: a zip counts all of them in 16 bits.
+pub(crate) const PACKAGE_FILES: usize = 64_990;
+
+/// Entries of an evidence log. Each package brings the hashes of all before it along: 3 MB at the most.
+pub(crate) const LOG_ENTRIES: u64 = 65_536;
+
+/// Entries of the evidence log that are read at once.
+pub(crate) const LOG_PAGE: u64 = 4096;
+
+/// How long an observation counts as fresh in OSCAL (`expires`): 30 days, in milliseconds.
+pub(crate) const EVIDENCE_FRESH_MS: u64 = 30 * 24 * 60 * 60 * 1000;
+
+/// Observations in OSCAL; further ones are counted there, and stand in `findings.json`.
+pub(crate) const OSCAL_OBSERVATIONS: usize = 20_000;
+
+/// Letters of one value in OSCAL.
+pub(crate) const OSCAL_TEXT: usize = 2000;
+
+/// Letters of one text in the report.
+pub(crate) const REPORT_TEXT: usize = 1000;
+
+/// Rows of a table in the report; further ones are counted there.
+pub(crate) const REPORT_ROWS: usize = 1000;
+
+/// Chains in the report.
+pub(crate) const REPORT_CHAINS: usize = 200;
+
+/// Owners or facts that the report names in one cell.
+pub(crate) const REPORT_NAMES: usize = 5;
+
+/// Nodes in the report's drawing of the graph.
+pub(crate) const REPORT_NODES: usize = 120;
+
+/// Lines in the report's timeline, and dots on them.
+pub(crate) const REPORT_LANES: usize = 40;
+/// See [`REPORT_LANES`].
+pub(crate) const REPORT_MOMENTS: usize = 4000;

@@ -1,0 +1,89 @@
+//! `manifest.json`: every file with its size and digest, what made them, by which rules, and which keys sign.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use serde::Serialize;
+
+use super::key::PublicKey;
+use super::redact::Redacted;
+use super::staging::Entry;
+use crate::finding::Control;
+
+/// The version of the package's format.
+const FORMAT: u32 = 1;
+
+/// What a run's statement and log entry say that they are.
+pub(super) const RUN_TYPE: &str = "urn:strongroom:evidence:run:1";
+
+#[derive(Serialize)]
+struct Manifest<'a> {
+    files: &'a [Entry],
+    format: u32,
+    redaction: Option<&'a Redacted>,
+    rules: Rules,
+    signers: Signers<'a>,
+    tool: Tool<'a>,
+}
+
+#[derive(Serialize)]
+struct Rules {
+    sha256: String,
+}
+
+#[derive(Serialize)]
+struct Signers<'a> {
+    log: &'a str,
+    statement: &'a str,
+}
+
+#[derive(Serialize)]
+struct Tool<'a> {
+    name: &'static str,
+    version: &'a str,
+}
+
+/// What the manifest says beside the files.
+pub(super) struct About<'a> {
+    pub(super) redaction: Option<&'a Redacted>,
+    pub(super) rules: String,
+    pub(super) signer: &'a PublicKey,
+    pub(super) log: &'a str,
+}
+
+/// The manifest's bytes.
+pub(super) fn to_bytes(files: &[Entry], about: &About<'_>) -> Result<Vec<u8>, serde_json::Error> {
+    let manifest = Manifest {
+        files,
+        format: FORMAT,
+        redaction: about.redaction,
+        rules: Rules {
+            sha256: about.rules.clone(),
+        },
+        signers: Signers {
+            log: about.log,
+            statement: &about.signer.text,
+        },
+        tool: Tool {
+            name: "strongroom",
+            version: env!("CARGO_PKG_VERSION"),
+        },
+    };
+    let mut bytes = serde_json::to_vec_pretty(&manifest)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// What names the rules: the digest of the catalogue as JSON.
+pub(super) fn rules(catalogue: &[Control]) -> Result<String, serde_json::Error> {
+    Ok(sha256(&serde_json::to_vec(catalogue)?))
+}
+
+/// The log's entry for a manifest.
+pub(super) fn log_entry(manifest: &[u8]) -> String {
+    let (digest, size) = (sha256(manifest), manifest.len());
+    format!("{{\"manifest\":{{\"sha256\":\"{digest}\",\"size\":{size}}},\"type\":\"{RUN_TYPE}\"}}")
+}
+
+/// SHA-256 in hex.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    hex::encode(digest(&SHA256, bytes))
+}
