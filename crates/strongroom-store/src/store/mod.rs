@@ -5,6 +5,7 @@ mod blobs;
 mod folder;
 mod keys;
 mod objects;
+mod pieces;
 
 use std::{sync::Arc, time::Duration};
 

@@ -11,9 +11,11 @@ use crate::{
     limits,
     object::{Change as ObjectChange, Expiry, Listing, Meta, NewObject, Object, Page, PartSize},
     permit::{Action, Permit},
-    records::{Change, Check, Name, NewPart, NewRecord, PageQuery, Replacement, StoredRecord, Transaction},
+    records::{
+        Change, Check, Name, NewPart, NewRecord, PageQuery, Replacement, Returned, StoredRecord, Transaction,
+    },
     sealing::{Clear, open_record, part_context, record_context, seal_record},
-    staging::Target,
+    staging::{StagedBlob, Target},
 };
 
 impl Store {
@@ -67,9 +69,13 @@ impl Store {
                     current: found.revision,
                 });
             }
-            match self.inner.replace(&mut lease, account, &found, &change).await {
-                Err(StoreError::RevisionConflict { .. }) if expected_revision.is_none() => {}
-                answer => return answer,
+            let rewrite = Rewrite::of(&change);
+            match self.inner.replace(&mut lease, account, &found, rewrite).await {
+                Err(Unchanged {
+                    error: StoreError::RevisionConflict { .. },
+                    ..
+                }) if expected_revision.is_none() => {}
+                answer => return Ok(answer?),
             }
         }
         Err(StoreError::Busy)
@@ -177,30 +183,120 @@ impl Inner {
         Ok(objects)
     }
 
-    /// Seals a new body under a new key and commits it over the revision that was found.
-    async fn replace(
+    /// Seals a new body under a new key and commits it over the revision that was found, with what becomes of the blobs.
+    pub(super) async fn replace(
         &self,
         lease: &mut Lease,
         account: AccountId,
         found: &Meta,
-        change: &ObjectChange<'_>,
-    ) -> Result<Meta, StoreError> {
+        rewrite: Rewrite<'_>,
+    ) -> Result<Meta, Unchanged> {
         let now_ms = self.now_ms();
         let clear = Clear {
             created_ms: found.created_ms,
-            expires_ms: match change.expires {
+            expires_ms: match rewrite.expires {
                 Expiry::Keep => found.expires_ms,
                 Expiry::Never => None,
                 Expiry::In(time) => after(now_ms, Some(time)),
             },
             revision: found.revision + 1,
-            parts: found.parts.clone(),
+            parts: rewrite.parts(found),
         };
-        let (transaction, key) = replacement(lease, account, now_ms, found, &clear, change.body)?;
-        self.commit_wrapped(lease, transaction, &[key], limits::COMMIT_TRIES)
-            .await?;
-        self.traces.leave();
-        Ok(meta_of(&found.kind, found.id.clone(), &clear))
+        let (transaction, keys) = replacement(lease, account, now_ms, (found, &clear), rewrite)?;
+        match self
+            .commit_wrapped(lease, transaction, &keys, limits::COMMIT_TRIES)
+            .await
+        {
+            Ok(_) => {
+                self.traces.leave();
+                Ok(meta_of(&found.kind, found.id.clone(), &clear))
+            }
+            Err(returned) => Err(Unchanged::of(*returned, keys)),
+        }
+    }
+}
+
+/// What becomes of an object.
+pub(super) struct Rewrite<'a> {
+    pub(super) body: &'a [u8],
+    pub(super) expires: Expiry,
+    /// Blobs that it has and shall have no longer.
+    pub(super) dropped: Vec<u32>,
+    /// A blob that it has not.
+    pub(super) added: Option<StagedBlob>,
+}
+
+impl<'a> Rewrite<'a> {
+    pub(super) fn of(change: &ObjectChange<'a>) -> Self {
+        Self {
+            body: change.body,
+            expires: change.expires,
+            dropped: Vec::new(),
+            added: None,
+        }
+    }
+
+    fn parts(&self, found: &Meta) -> Vec<PartSize> {
+        let kept = found
+            .parts
+            .iter()
+            .filter(|size| !self.dropped.contains(&size.part));
+        let added = self.added.iter().map(|blob| PartSize {
+            part: blob.target.part,
+            size: blob.size,
+        });
+        let mut parts: Vec<_> = kept.copied().chain(added).collect();
+        parts.sort_unstable_by_key(|size| size.part);
+        parts
+    }
+}
+
+/// Why an object is as it was, and the blob that was to be added, if that can be tried again.
+pub(super) struct Unchanged {
+    pub(super) error: StoreError,
+    pub(super) blob: Option<StagedBlob>,
+}
+
+impl Unchanged {
+    fn of(returned: Returned, mut keys: Vec<ObjectKey>) -> Self {
+        let blob = returned.transaction.and_then(|mut back| {
+            let Some(Change::Replace(new)) = back.changes.pop() else {
+                return None;
+            };
+            let Replacement {
+                kind, id, mut added, ..
+            } = *new;
+            let added = added.pop()?;
+            let target = Target {
+                account: back.account,
+                kind,
+                id,
+                part: added.part,
+            };
+            Some(StagedBlob {
+                target,
+                size: added.size,
+                stored: added.stored,
+                key: keys.pop()?,
+                bytes: added.bytes,
+            })
+        });
+        Self {
+            error: returned.reason.into(),
+            blob,
+        }
+    }
+}
+
+impl From<StoreError> for Unchanged {
+    fn from(error: StoreError) -> Self {
+        Self { error, blob: None }
+    }
+}
+
+impl From<Unchanged> for StoreError {
+    fn from(unchanged: Unchanged) -> Self {
+        unchanged.error
     }
 }
 
@@ -257,34 +353,51 @@ fn insertion(
     Ok((transaction, keys))
 }
 
+/// Seals an object's new body and wraps its key, then that of a blob that is added.
 fn replacement(
     lease: &Lease,
     account: AccountId,
     now_ms: u64,
-    found: &Meta,
-    clear: &Clear,
-    body: &[u8],
-) -> Result<(Transaction, ObjectKey), StoreError> {
+    (found, clear): (&Meta, &Clear),
+    rewrite: Rewrite<'_>,
+) -> Result<(Transaction, Vec<ObjectKey>), StoreError> {
     let guard = lease.guard()?;
     let branch = guard.current();
-    let context = record_context(account, &found.kind, &found.id)?;
+    let (kind, id) = (found.kind.clone(), found.id.clone());
+    let context = record_context(account, &kind, &id)?;
     let key = ObjectKey::generate()?;
+    let wrapped = branch.wrap(&context, &key)?;
+    let body = seal_record(&key, &context, clear, rewrite.body)?;
+    let mut keys = vec![key];
+    let mut added = Vec::new();
+    if let Some(blob) = rewrite.added {
+        added.push(NewPart {
+            part: blob.target.part,
+            size: blob.size,
+            stored: blob.stored,
+            key: branch.wrap(&part_context(account, &kind, &id, blob.target.part)?, &blob.key)?,
+            bytes: blob.bytes,
+        });
+        keys.push(blob.key);
+    }
     let replacement = Replacement {
-        kind: found.kind.clone(),
-        id: found.id.clone(),
+        kind,
+        id,
         expected_revision: found.revision,
         expires_ms: clear.expires_ms,
-        key: branch.wrap(&context, &key)?,
-        body: seal_record(&key, &context, clear, body)?,
+        key: wrapped,
+        body,
+        dropped: rewrite.dropped,
+        added,
     };
     let transaction = Transaction::new(account, now_ms)
         .check(Check::CurrentBranch(branch.version()))
         .change(Change::Replace(Box::new(replacement)))
         .gated(lease.clone());
-    Ok((transaction, key))
+    Ok((transaction, keys))
 }
 
-fn check_body(body: &[u8]) -> Result<(), StoreError> {
+pub(super) fn check_body(body: &[u8]) -> Result<(), StoreError> {
     if body.len() > limits::RECORD_BODY {
         return Err(StoreError::TooLarge {
             limit: limits::RECORD_BODY as u64,

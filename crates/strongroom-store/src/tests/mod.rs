@@ -4,6 +4,7 @@ mod blobs;
 mod crash;
 mod model;
 mod objects;
+mod pieces;
 mod rekey;
 mod rig;
 mod shredding;
