@@ -64,22 +64,26 @@ impl Store {
         Err(StoreError::Busy.into())
     }
 
-    /// Replaces a record's body, if it still is at the expected revision, and keeps only these of its blobs: the others' keys are
-    /// destroyed in the same transaction.
+    /// Replaces a record's body, if it still is at the revision at which it was found, and keeps only these of its blobs: the others'
+    /// keys are destroyed in the same transaction.
     pub async fn update_keeping(
         &self,
         permit: &Permit,
-        kind: &str,
-        id: &str,
-        expected_revision: u64,
+        seen: &Meta,
         change: Change<'_>,
         keep: &[u32],
     ) -> Result<Meta, StoreError> {
         let account = permit.demand(Action::Write)?;
         let mut lease = self.inner.keyring.lease(account).await?;
         check_body(change.body)?;
-        let found = self.inner.get(&mut lease, Name { account, kind, id }).await?.meta;
-        if found.revision != expected_revision {
+        let name = Name {
+            account,
+            kind: &seen.kind,
+            id: &seen.id,
+        };
+        // What is there is opened first: columns that were tampered with must not be sealed anew.
+        let found = self.inner.get(&mut lease, name).await?.meta;
+        if found.revision != seen.revision {
             return Err(StoreError::RevisionConflict {
                 current: found.revision,
             });

@@ -122,14 +122,17 @@ async fn blobs_that_are_not_kept_are_destroyed_with_the_change() {
         attach(&rig, "a", part, &noise(70_000)).await.unwrap();
     }
     let write = rig.permit(Action::Write);
+    let seen = rig.get("a").await.unwrap().meta;
     let keep = async |revision, keep: &[u32]| {
         let change = Change {
             body: b"new",
             expires: Expiry::Keep,
         };
-        rig.store
-            .update_keeping(&write, "file", "a", revision, change, keep)
-            .await
+        let seen = Meta {
+            revision,
+            ..seen.clone()
+        };
+        rig.store.update_keeping(&write, &seen, change, keep).await
     };
     let stale = keep(4, &[3]).await;
     assert!(matches!(stale, Err(StoreError::RevisionConflict { current: 5 })));
