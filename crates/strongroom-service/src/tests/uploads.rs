@@ -298,7 +298,7 @@ async fn a_list_of_parts_that_is_not_the_file_is_refused_and_the_upload_stays() 
 async fn a_part_that_cannot_be_taken_is_refused_and_leaves_nothing() {
     let rig = Rig::with(small()).await;
     let upload = create(&rig, 1_000).await;
-    let cases: [(Vec<u8>, (u16, String, Option<String>)); 6] = [
+    let cases = [
         (form(&[]), err(400, "missing_required_parameter", Some("data"))),
         (
             form(&[("data", Some("upload"), b"")]),
