@@ -173,7 +173,7 @@ def test_bad_requests_name_their_parameter(client):
         client.chat.completions.create(model=DEPLOYMENT, messages=[])
     assert refused.value.param == "messages" and refused.value.code == "empty_array"
     with pytest.raises(openai.BadRequestError) as refused:
-        client.chat.completions.create(model=DEPLOYMENT, messages=HELLO, store=True)
+        client.chat.completions.create(model=DEPLOYMENT, messages=HELLO, store="yes")
     assert refused.value.param == "store"
     with pytest.raises(openai.BadRequestError):
         client.chat.completions.create(model=DEPLOYMENT, messages=HELLO, temperature=9)

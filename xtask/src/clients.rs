@@ -1,4 +1,4 @@
-//! The official clients, from outside: virtual environments with pinned versions, a real `strongroom up`, pytest.
+//! The official clients, from outside: environments with pinned versions, a real `strongroom up`, pytest and Node's own test runner.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -17,6 +17,9 @@ const READY_PAUSE: Duration = Duration::from_millis(100);
 /// The suites' own environment, and that of azure-cli, whose pins clash with it: folder under `target/`, file of pins.
 const SUITES: [&str; 2] = ["venv", "clients/requirements.txt"];
 const AZ: [&str; 2] = ["venv-az", "clients/az/requirements.txt"];
+/// The suite that is JavaScript: its folder, and what says which packages it has.
+const NODE: &str = "clients/node";
+const NODE_PINS: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
 
 /// Runs the suites named, which are folders under `clients/`, or all of them; a suite that cannot run is a failure. That of `az` runs
 /// beside the others, with an instance of its own: its time goes into the starts of `az`, and into making its environment.
@@ -35,20 +38,30 @@ pub(crate) fn run(suites: &[String]) -> Outcome {
     // What an earlier run left would be found again, and its keys with it.
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let with_az = suites.is_empty() || suites.iter().any(|suite| suite == "az");
-    let named = suites.iter().filter(|suite| *suite != "az");
+    let is_wanted = |name: &str| suites.is_empty() || suites.iter().any(|suite| suite == name);
+    let (with_az, with_node) = (is_wanted("az"), is_wanted("node"));
+    let named = suites
+        .iter()
+        .filter(|suite| !["az", "node"].contains(&suite.as_str()));
     let others: Vec<String> = if suites.is_empty() {
         vec!["clients".to_owned(), "--ignore=clients/az".to_owned()]
     } else {
         named.map(|suite| format!("clients/{suite}")).collect()
     };
+    // Before anything runs: what cannot be had is known at once.
+    let modules = with_node.then(node_modules).transpose()?;
     thread::scope(|scope| {
         let az = with_az.then(|| scope.spawn(|| run_az(&python, &folder)));
-        let others = if others.is_empty() {
+        let others = if others.is_empty() && modules.is_none() {
             Ok(())
         } else {
-            System::start(&folder.join("data"))
-                .and_then(|system| run::command(system.pytest(&python).args(&others)))
+            System::start(&folder.join("data")).and_then(|system| {
+                if !others.is_empty() {
+                    run::command(system.pytest(&python).args(&others))?;
+                }
+                // After the others, which turn the customer key off and on.
+                modules.map_or(Ok(()), |modules| run_node(&system, &modules))
+            })
         };
         match az.map(thread::ScopedJoinHandle::join) {
             None | Some(Ok(Ok(()))) => others,
@@ -72,6 +85,50 @@ fn run_az(python: &Path, folder: &Path) -> Outcome {
     } else {
         Err(format!("the suite of az: {}", done.status))
     }
+}
+
+/// Runs the suite of Node.
+fn run_node(system: &System, modules: &Path) -> Outcome {
+    let folder = run::root().join(NODE);
+    let entries = fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let tests: Vec<_> = files
+        .filter(|path| path.to_string_lossy().ends_with(".test.cjs"))
+        .collect();
+    if tests.is_empty() {
+        return Err(format!("{}: no tests", folder.display()));
+    }
+    let mut node = Command::new("node");
+    node.args(["--test", "--test-reporter=dot"]).args(tests);
+    node.envs(system.variables.iter().cloned())
+        .env("NODE_PATH", modules);
+    run::command(&mut node)
+}
+
+/// The packages of the suite of Node, installed under `target/` as its lock file says.
+fn node_modules() -> Result<PathBuf, String> {
+    let (from, folder) = (run::root().join(NODE), run::root().join("target/node"));
+    let mut wanted = String::new();
+    for name in NODE_PINS {
+        let path = from.join(name);
+        wanted += &fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    let (modules, made_of) = (folder.join("node_modules"), folder.join("made-of.txt"));
+    if fs::read_to_string(&made_of).is_ok_and(|known| known == wanted) {
+        return Ok(modules);
+    }
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    fs::create_dir_all(&folder).map_err(failed)?;
+    for name in NODE_PINS {
+        fs::copy(from.join(name), folder.join(name)).map_err(failed)?;
+    }
+    run::command(
+        Command::new("npm")
+            .args(["ci", "--silent", "--prefix"])
+            .arg(&folder),
+    )?;
+    fs::write(&made_of, wanted).map_err(failed)?;
+    Ok(modules)
 }
 
 /// A virtual environment under `target/` that holds what the file pins. Where the file is as it was, nothing is made anew.

@@ -349,7 +349,7 @@ impl Database {
     /// The blobs of one record, by part.
     fn parts(&self, record: i64) -> Result<Vec<PartRow>, VerifyError> {
         let sql = "SELECT place, part, size, slot, file, body FROM part
-            WHERE place BETWEEN ?1 * 1024 AND ?1 * 1024 + 1023 ORDER BY place";
+            WHERE place BETWEEN ?1 * 1024 AND ?1 * 1024 + 1023 ORDER BY part";
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map([record], |row| {
             Ok(PartRow {

@@ -148,7 +148,10 @@ impl Run<'_, '_> {
             looked.fault(&place, "the number of its blobs is not the one on record");
         }
         if !are_in_place(record, parts) {
-            looked.fault(&place, "its blobs do not stand in the places of their numbers");
+            looked.fault(
+                &place,
+                "its blobs have no numbers of their own, or stand in places that are not its own",
+            );
         }
         let stored = record.body.len() as u64;
         if let Some(wrapped) = looked.wrapped(key.as_ref(), record, &place, (RECORD_PART, stored)) {
@@ -251,14 +254,12 @@ impl Run<'_, '_> {
     }
 }
 
-/// Whether the blobs stand one after another by rising number.
+/// Whether each blob has a number of its own and stands in a place of its record.
 fn are_in_place(record: &RecordRow, parts: &[(PartRow, Option<SlotRow>)]) -> bool {
-    let places = (0..).map(|rank| record.seq.checked_mul(PLACES)?.checked_add(rank));
+    let first = record.seq.checked_mul(PLACES);
+    let is_in_place = |part: &PartRow| first.is_some_and(|first| (0..PLACES).contains(&(part.place - first)));
     parts.is_sorted_by(|(one, _), (next, _)| one.part < next.part)
-        && parts
-            .iter()
-            .zip(places)
-            .all(|((part, _), place)| place == Some(part.place))
+        && parts.iter().all(|(part, _)| is_in_place(part))
 }
 
 impl Looked {

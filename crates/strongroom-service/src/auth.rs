@@ -53,6 +53,8 @@ pub struct Rights {
     pub files: Crud,
     /// Stored responses. To make one is to ask a model and keep the answer.
     pub responses: Crud,
+    /// Stored completions. To make one is to ask a model and keep the answer.
+    pub completions: Crud,
     /// Ask a model, keeping nothing.
     pub chat: bool,
     /// Have text embedded.
@@ -93,6 +95,7 @@ impl Rights {
         models: true,
         files: Crud::ALL,
         responses: Crud::ALL,
+        completions: Crud::ALL,
         chat: true,
         embeddings: true,
     };
@@ -121,6 +124,7 @@ pub(crate) enum Right {
     Models,
     Files(Act),
     Responses(Act),
+    Completions(Act),
     Chat,
     Embeddings,
 }
@@ -139,6 +143,7 @@ impl Rights {
             Right::Models => self.models,
             Right::Files(act) => self.files.holds(act),
             Right::Responses(act) => self.responses.holds(act),
+            Right::Completions(act) => self.completions.holds(act),
             Right::Chat => self.chat,
             Right::Embeddings => self.embeddings,
         }
@@ -192,7 +197,7 @@ impl Permits {
 /// Asking a model touches no storage, and models are not kept there.
 fn action(right: Right) -> Option<Action> {
     match right {
-        Right::Files(act) | Right::Responses(act) => Some(match act {
+        Right::Files(act) | Right::Responses(act) | Right::Completions(act) => Some(match act {
             Act::Read => Action::Read,
             Act::Write => Action::Write,
             Act::Delete => Action::Delete,

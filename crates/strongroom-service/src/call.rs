@@ -56,6 +56,16 @@ impl Call {
             .map(|(_, value)| value.as_str())
     }
 
+    /// The boundary of the form that the body is.
+    pub(crate) fn boundary(&self) -> Result<String, Problem> {
+        let content_type = self
+            .headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        let boundary = content_type.and_then(crate::multipart::boundary);
+        Ok(boundary.ok_or(Problem::ContentType("multipart/form-data"))??)
+    }
+
     /// The body as a JSON object, and everything else.
     pub(crate) async fn with_json(self) -> Result<(CallHead, Map<String, Value>), Problem> {
         check_content_type(&self.headers, "application/json", |kind| {
@@ -162,6 +172,11 @@ impl Query {
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next_back()
+    }
+
+    /// Every name with its value.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Every value of this name.

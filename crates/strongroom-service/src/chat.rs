@@ -1,4 +1,4 @@
-//! Chat completions, whole or as a stream of chunks. Nothing is stored.
+//! Chat completions, whole or as a stream of chunks. Only what is asked for with `store: true` is kept.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use strongroom_models::ChunkStream;
 
 use crate::call::{Answer, Call, CallHead};
+use crate::completions::{self, Keeper};
 use crate::fields::{self, Fields};
 use crate::flow::Pieces;
 use crate::limits;
@@ -24,19 +25,59 @@ pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
     let deployment = deployment(&head, &request)?;
     let stream = check(Fields(&request))?;
     let gate = head.service.gate(head.account(), deployment.policy).await?;
-    // `store: false` and metadata are for the service; an upstream need not know.
+    let keeper = Keeper::of(&head, &request).await?;
+    // `store` and metadata are for the service; an upstream need not know.
     request.remove("store");
-    request.remove("metadata");
+    let metadata = request.remove("metadata");
     request.insert("model".to_owned(), Value::String(deployment.model.clone()));
     if !stream {
         request.remove("stream");
-        let completion = gate.during(deployment.engine.chat(request)).await??;
+        let mut completion = gate.during(deployment.engine.chat(request)).await??;
+        if let Some(keeper) = keeper {
+            completion = keeper.keep(completion).await?;
+            completion.insert("metadata".to_owned(), metadata.unwrap_or(Value::Null));
+        }
         return Ok(Answer::json(&completion)?.guarded(gate.lease));
     }
     let slot = head.service.stream_slot()?;
-    let chunks = gate.during(deployment.engine.chat_stream(request)).await??;
-    let pieces = pieces(chunks, head.service.limits.engine_idle, head.form);
+    let idle = head.service.limits.engine_idle;
+    let pieces = match keeper {
+        None => {
+            let chunks = gate.during(deployment.engine.chat_stream(request)).await??;
+            pieces(chunks, idle, head.form)
+        }
+        Some(keeper) => {
+            let choices = choices(Fields(&request))?;
+            let with_usage = demand_usage(&mut request);
+            let chunks = gate.during(deployment.engine.chat_stream(request)).await??;
+            completions::told(chunks, keeper, choices, with_usage, (idle, head.form))
+        }
+    };
     Ok(sse::answer(pieces, slot, &head.service.metrics).guarded(gate.lease))
+}
+
+/// How many choices are asked for.
+fn choices(fields: Fields<'_>) -> Result<usize, Problem> {
+    let choices = fields.integer("n", 1)?.unwrap_or(1);
+    if choices > limits::CHOICES {
+        let message = format!("Invalid 'n': at most {} choices are kept.", limits::CHOICES);
+        return Err(Problem::coded("integer_above_max_value", "n", message));
+    }
+    Ok(usize::try_from(choices).unwrap_or(usize::MAX))
+}
+
+/// Has the engine tell the usage, which is kept. Answers whether the caller wants to hear it too.
+fn demand_usage(request: &mut Map<String, Value>) -> bool {
+    const NAME: &str = "include_usage";
+    let options = request.entry("stream_options").or_insert(Value::Null);
+    if options.is_null() {
+        *options = json!({});
+    }
+    let wanted = options.get(NAME) == Some(&Value::Bool(true));
+    if let Some(options) = options.as_object_mut() {
+        options.insert(NAME.to_owned(), Value::Bool(true));
+    }
+    wanted
 }
 
 /// The deployment that a request is for: in the path, or as `model` in the body.
@@ -61,12 +102,7 @@ fn check(fields: Fields<'_>) -> Result<bool, Problem> {
         check_message(index, message)?;
     }
     fields.metadata()?;
-    if fields.boolean("store")? == Some(true) {
-        return Err(fields::unsupported(
-            "store",
-            "Chat completions are not stored here. Leave 'store' out, or use the Responses API, which stores what it answers.",
-        ));
-    }
+    fields.boolean("store")?;
     let stream = fields.boolean("stream")?.unwrap_or(false);
     if fields.object("stream_options")?.is_some() && !stream {
         let message = "The 'stream_options' parameter is only allowed when 'stream' is enabled.";

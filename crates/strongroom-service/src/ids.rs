@@ -6,8 +6,16 @@ pub(crate) fn file() -> String {
     with_prefix("file-")
 }
 
+pub(crate) fn upload() -> String {
+    with_prefix("upload_")
+}
+
 pub(crate) fn response() -> String {
     with_prefix("resp_")
+}
+
+pub(crate) fn completion() -> String {
+    with_prefix("chatcmpl-")
 }
 
 pub(crate) fn message() -> String {

@@ -7,6 +7,7 @@ mod arriving;
 mod auth;
 mod call;
 mod chat;
+mod completions;
 mod connection;
 mod edge;
 mod embeddings;
@@ -28,6 +29,7 @@ mod service;
 mod sse;
 #[cfg(test)]
 mod tests;
+mod uploads;
 
 // The public interface is:
 pub use arriving::BodyFault;

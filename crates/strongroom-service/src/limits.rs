@@ -7,6 +7,12 @@ use std::time::Duration;
 pub struct Limits {
     /// The longest file accepted, in bytes.
     pub file_bytes: u64,
+    /// The longest part of an upload, in bytes.
+    pub part_bytes: u64,
+    /// The longest file that comes in parts, in bytes.
+    pub upload_bytes: u64,
+    /// How long an upload takes parts.
+    pub upload_life: Duration,
     /// The longest JSON body accepted, in bytes.
     pub json_bytes: usize,
     /// Bytes of JSON bodies held in memory at once, over all accounts; short bodies do not count.
@@ -29,6 +35,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             file_bytes: 512 * 1024 * 1024,
+            part_bytes: 64 * 1024 * 1024,
+            upload_bytes: 8 * 1024 * 1024 * 1024,
+            upload_life: Duration::from_secs(3600),
             json_bytes: 8 * 1024 * 1024,
             json_held: 512 * 1024 * 1024,
             body_idle: Duration::from_secs(30),
@@ -69,6 +78,16 @@ pub(crate) const HEADERS: usize = 64;
 pub(crate) const QUERY_BYTES: usize = 4096;
 /// The longest file name, in bytes.
 pub(crate) const FILE_NAME_BYTES: usize = 512;
+/// Parts beside those that an upload needs: what is sent again because its answer was lost counts until the upload is completed.
+pub(crate) const SPARE_PARTS: u64 = 8;
+/// How long it can be told what became of an upload, once its time for parts is over.
+pub(crate) const UPLOAD_REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+/// The longest media type, in bytes.
+pub(crate) const MIME_BYTES: usize = 128;
+/// What is hashed at a time.
+pub(crate) const HASH_BYTES: usize = 64 * 1024;
+/// How often closing a file in the making is tried again while pieces of it come.
+pub(crate) const CLOSE_TRIES: usize = 64;
 /// The longest id, deployment or model name, in bytes.
 pub(crate) const NAME_BYTES: usize = 128;
 /// The longest credential, in bytes.
@@ -79,6 +98,16 @@ pub(crate) const FILES_PAGE: u32 = 10_000;
 pub(crate) const ITEMS_PAGE: u32 = 100;
 /// See [`ITEMS_PAGE`].
 pub(crate) const ITEMS_PAGE_DEFAULT: u32 = 20;
+/// Stored completions opened by one request that lists them, whatever they are filtered by; and how many at a time.
+pub(crate) const COMPLETIONS_OPENED: usize = 5_000;
+/// See [`COMPLETIONS_OPENED`].
+pub(crate) const COMPLETIONS_BATCH: u32 = 16;
+/// A page of stored completions that has this many bytes ends before it is full.
+pub(crate) const LIST_BYTES: usize = 8 * 1024 * 1024;
+/// Choices of one completion.
+pub(crate) const CHOICES: u64 = 128;
+/// How often a change of a record is tried again while others change it.
+pub(crate) const UPDATE_TRIES: usize = 8;
 /// Metadata: pairs, characters of a key, characters of a value.
 pub(crate) const METADATA_PAIRS: usize = 16;
 /// See [`METADATA_PAIRS`].

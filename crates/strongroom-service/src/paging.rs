@@ -14,8 +14,13 @@ pub(crate) struct Paging {
 }
 
 impl Paging {
-    /// Reads `after`, `limit` and `order`.
+    /// Reads `after`, `limit` and `order`; newest first unless asked otherwise.
     pub(crate) fn read(query: &Query, default: u32, most: u32) -> Result<Self, Problem> {
+        Self::read_from(query, Order::Desc, default, most)
+    }
+
+    /// The same with another order where none is asked for.
+    pub(crate) fn read_from(query: &Query, order: Order, default: u32, most: u32) -> Result<Self, Problem> {
         let limit = match query.get("limit") {
             None => default,
             Some(text) => text
@@ -30,7 +35,8 @@ impl Paging {
                 })?,
         };
         let order = match query.get("order") {
-            None | Some("desc") => Order::Desc,
+            None => order,
+            Some("desc") => Order::Desc,
             Some("asc") => Order::Asc,
             Some(_) => {
                 return Err(Problem::invalid(
@@ -54,6 +60,34 @@ impl Paging {
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
             order,
         })
+    }
+
+    /// The page of a list that is there as a whole, oldest first.
+    pub(crate) fn of_all(
+        self,
+        mut all: Vec<Value>,
+        what: &'static str,
+    ) -> Result<Map<String, Value>, Problem> {
+        if self.order == Order::Desc {
+            all.reverse();
+        }
+        let from = match self.after {
+            None => 0,
+            Some(after) => {
+                let is_it = |item: &Value| item.get("id").and_then(Value::as_str) == Some(&after);
+                let at = all.iter().position(is_it).map(|at| at + 1);
+                at.ok_or(Problem::NotFound {
+                    what,
+                    id: after,
+                    param: Some("after"),
+                })?
+            }
+        };
+        let has_more = all.len() - from > self.limit;
+        Ok(list(
+            all.into_iter().skip(from).take(self.limit).collect(),
+            has_more,
+        ))
     }
 }
 

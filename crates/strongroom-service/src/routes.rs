@@ -13,7 +13,7 @@ use crate::limits::{self, Limits};
 use crate::parts::ServiceParts;
 use crate::problem::{Form, Problem};
 use crate::service::Service;
-use crate::{chat, edge, embeddings, files, models, responses};
+use crate::{chat, completions, edge, embeddings, files, models, responses, uploads};
 
 /// What answers a request.
 pub(crate) type Handler = fn(Call) -> BoxFuture<'static, Result<Answer, Problem>>;
@@ -48,6 +48,8 @@ pub(crate) enum BodyLimit {
     Json,
     /// A form with a file.
     File,
+    /// A form with a part of one.
+    Part,
 }
 
 /// What must be true of the customer key.
@@ -68,9 +70,16 @@ macro_rules! handler {
 const MODELS: &[Right] = &[Right::Models];
 const READ_FILES: &[Right] = &[Right::Files(Act::Read)];
 const WRITE_FILES: &[Right] = &[Right::Files(Act::Write)];
+/// What came of a file so far is looked at whenever more comes.
+const UPLOAD: &[Right] = &[Right::Files(Act::Write), Right::Files(Act::Read)];
 const DELETE_FILES: &[Right] = &[Right::Files(Act::Delete)];
 const CHAT: &[Right] = &[Right::Chat];
 const EMBED: &[Right] = &[Right::Embeddings];
+const READ_COMPLETIONS: &[Right] = &[Right::Completions(Act::Read)];
+/// To change one is to read it first.
+const WRITE_COMPLETIONS: &[Right] = &[Right::Completions(Act::Write), Right::Completions(Act::Read)];
+const DELETE_COMPLETIONS: &[Right] = &[Right::Completions(Act::Delete)];
+const EXPORT_COMPLETIONS: &[Right] = &[Right::Completions(Act::Read), Right::Files(Act::Write)];
 const READ_RESPONSES: &[Right] = &[Right::Responses(Act::Read)];
 /// To make or to end one is to read others too: those that it goes on from.
 const RESPOND: &[Right] = &[Right::Responses(Act::Write), Right::Responses(Act::Read)];
@@ -89,7 +98,47 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/files/{id}", READ_FILES, handler!(files::get)),
     delete("/files/{id}", DELETE_FILES, handler!(files::delete)),
     get("/files/{id}/content", READ_FILES, handler!(files::content)),
+    post("/uploads", UPLOAD, handler!(uploads::create)),
+    Route {
+        body: BodyLimit::Part,
+        time: limits::UPLOAD_TIME,
+        ..post("/uploads/{id}/parts", UPLOAD, handler!(uploads::add))
+    },
+    Route {
+        time: limits::UPLOAD_TIME,
+        ..post("/uploads/{id}/complete", UPLOAD, handler!(uploads::complete))
+    },
+    post("/uploads/{id}/cancel", UPLOAD, handler!(uploads::cancel)),
     inference("/chat/completions", CHAT, true, handler!(chat::create)),
+    get("/chat/completions", READ_COMPLETIONS, handler!(completions::list)),
+    Route {
+        time: limits::UPLOAD_TIME,
+        ..post(
+            "/chat/completions/export",
+            EXPORT_COMPLETIONS,
+            handler!(completions::export),
+        )
+    },
+    get(
+        "/chat/completions/{id}",
+        READ_COMPLETIONS,
+        handler!(completions::get),
+    ),
+    post(
+        "/chat/completions/{id}",
+        WRITE_COMPLETIONS,
+        handler!(completions::update),
+    ),
+    delete(
+        "/chat/completions/{id}",
+        DELETE_COMPLETIONS,
+        handler!(completions::delete),
+    ),
+    get(
+        "/chat/completions/{id}/messages",
+        READ_COMPLETIONS,
+        handler!(completions::messages),
+    ),
     inference("/embeddings", EMBED, true, handler!(embeddings::create)),
     inference("/responses", RESPOND, false, handler!(responses::create)),
     get("/responses/{id}", READ_RESPONSES, handler!(responses::get)),
@@ -168,13 +217,14 @@ impl BodyLimit {
             Self::None => 0,
             Self::Json => u64::try_from(limits.json_bytes).unwrap_or(u64::MAX),
             Self::File => limits.file_bytes.saturating_add(limits::MULTIPART_OVERHEAD),
+            Self::Part => limits.part_bytes.saturating_add(limits::MULTIPART_OVERHEAD),
         }
     }
 
     /// Whose fault it is when the time is over.
     pub(crate) fn late(self) -> Problem {
         match self {
-            Self::File => Problem::SlowBody,
+            Self::File | Self::Part => Problem::SlowBody,
             Self::None | Self::Json => Problem::TimedOut,
         }
     }

@@ -35,12 +35,24 @@ impl<'a> NewObject<'a> {
     }
 }
 
-/// What replaces a record's body. Blobs never change.
+/// What replaces a record's body. A blob never changes; [`attach`](crate::Store::attach) and
+/// [`update_keeping`](crate::Store::update_keeping) add and remove whole ones.
 pub struct Change<'a> {
     /// The new body. Sealed under a new key; the old one is destroyed.
     pub body: &'a [u8],
     /// What becomes of the expiry.
     pub expires: Expiry,
+}
+
+impl<'a> Change<'a> {
+    /// Leaves the expiry as it is.
+    #[must_use]
+    pub fn keeping(body: &'a [u8]) -> Self {
+        Self {
+            body,
+            expires: Expiry::Keep,
+        }
+    }
 }
 
 /// What a change does to the expiry.
@@ -72,6 +84,9 @@ pub struct Meta {
 }
 
 impl Meta {
+    /// The most blobs that an object can have.
+    pub const PARTS: usize = crate::limits::PARTS;
+
     /// When it was stored first, in whole seconds since the Unix epoch.
     #[must_use]
     pub fn created(&self) -> u64 {

@@ -430,6 +430,7 @@ fn rights(rights: OpenAiRights) -> Rights {
         models: rights.models,
         files: crud(rights.files),
         responses: crud(rights.responses),
+        completions: crud(rights.completions),
         chat: rights.chat,
         embeddings: rights.embeddings,
     }

@@ -37,6 +37,8 @@ pub struct OpenAiRights {
     pub files: Crud,
     /// Stored responses.
     pub responses: Crud,
+    /// Stored completions.
+    pub completions: Crud,
     /// Ask a model.
     pub chat: bool,
     /// Have text embedded.
@@ -275,6 +277,11 @@ impl OpenAiRights {
             models: may("models/read"),
             files: crud("files"),
             responses: crud("responses"),
+            completions: Crud {
+                // To keep one is an action on Azure; there is no "write".
+                write: may("stored-completions/action"),
+                ..crud("stored-completions")
+            },
             chat: may("deployments/chat/completions/action"),
             embeddings: may("deployments/embeddings/action"),
         }

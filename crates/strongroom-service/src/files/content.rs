@@ -6,10 +6,10 @@ use http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use strongroom_store::{BlobReader, StoreError};
+use strongroom_store::StoreError;
 
 use super::range::{Asked, asked};
-use super::{CONTENT, KIND, WHAT};
+use super::{Content, File, WHAT};
 use crate::call::{Answer, AnswerBody, Call};
 use crate::flow::{CutShort, Pieces};
 use crate::problem::Problem;
@@ -26,8 +26,8 @@ pub(crate) async fn content(call: Call) -> Result<Answer, Problem> {
     let id = call.id(WHAT)?;
     let store = &call.service.store;
     let permit = call.permits.read()?;
-    let object = super::find(store, permit, id).await?;
-    let length = object.meta.size_of(CONTENT).unwrap_or(0);
+    let file = File::find(store, permit, id).await?;
+    let length = file.len();
     let part = match asked(call.headers.get(RANGE).map(|value| value.as_bytes()), length) {
         Asked::Whole => None,
         Asked::Part(part) => Some(part),
@@ -35,12 +35,11 @@ pub(crate) async fn content(call: Call) -> Result<Answer, Problem> {
     };
     let wanted = part.as_ref().map_or(length, |part| part.end - part.start);
     let slot = call.service.transfer_slot(Some(wanted)).await?;
-    let reader = store.open_blob(permit, KIND, id, CONTENT, part.clone()).await;
-    let reader = reader.map_err(|error| Problem::store(error, WHAT, id))?;
-    let length_out = reader.len();
-    let name = super::read(&object)?.filename;
+    let content = file.read(store, permit, part.clone()).await;
+    let content = content.map_err(|error| Problem::store(error, WHAT, id))?;
+    let length_out = content.len();
     let body = AnswerBody::Pieces {
-        pieces: pieces(reader),
+        pieces: pieces(content),
         length: Some(length_out),
         slot: Some(slot),
     };
@@ -52,7 +51,7 @@ pub(crate) async fn content(call: Call) -> Result<Answer, Problem> {
             CONTENT_DISPOSITION,
             format!(
                 "attachment; filename*=UTF-8''{}",
-                utf8_percent_encode(&name, NAME)
+                utf8_percent_encode(&file.record.filename, NAME)
             ),
         );
     if let Some(part) = part {
@@ -65,11 +64,11 @@ pub(crate) async fn content(call: Call) -> Result<Answer, Problem> {
     Ok(answer)
 }
 
-fn pieces(reader: BlobReader) -> Pieces {
-    Box::pin(stream::unfold(Some(reader), |reader| async {
-        let mut reader = reader?;
-        match reader.next_chunk().await? {
-            Ok(piece) => Some((Ok(piece), Some(reader))),
+fn pieces(content: Content) -> Pieces {
+    Box::pin(stream::unfold(Some(content), |content| async {
+        let mut content = content?;
+        match content.next_chunk().await? {
+            Ok(piece) => Some((Ok(piece), Some(content))),
             Err(StoreError::Key(denied)) => Some((Err(CutShort::Key(denied)), None)),
             Err(error) => {
                 tracing::error!(%error, "a download was broken off");

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use strongroom_store::{NewObject, StagedBlob};
 
-use super::{CONTENT, FileRecord, KIND, WHAT};
+use super::file::{File, FileRecord, WHOLE};
+use super::{KIND, WHAT};
 use crate::arriving::Arriving;
 use crate::call::{Answer, Call};
 use crate::fields;
 use crate::ids;
 use crate::limits;
-use crate::multipart::{FormFault, Multipart, PartHead, boundary};
+use crate::multipart::{FormFault, Multipart, PartHead};
 use crate::problem::Problem;
 
 /// What a file may be for when a caller brings it.
@@ -35,13 +36,7 @@ struct Content {
 
 /// `POST files`
 pub(crate) async fn upload(call: Call) -> Result<Answer, Problem> {
-    let content_type = call
-        .headers
-        .get(http::header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let boundary = content_type
-        .and_then(boundary)
-        .ok_or(Problem::ContentType("multipart/form-data"))??;
+    let boundary = call.boundary()?;
     call.body.check_announced()?;
     let _slot = call.service.transfer_slot(call.body.announced()).await?;
     let id = ids::file();
@@ -59,8 +54,7 @@ pub(crate) async fn upload(call: Call) -> Result<Answer, Problem> {
     };
     let form = intake.take(Multipart::new(body, &boundary)).await?;
     let (record, blob, expires) = form.finish()?;
-    let bytes = serde_json::to_vec(&record).map_err(|error| Problem::Internal(error.to_string()))?;
-    let bytes = zeroize::Zeroizing::new(bytes);
+    let bytes = record.write()?;
     let new = NewObject {
         expires,
         blobs: vec![blob],
@@ -71,7 +65,7 @@ pub(crate) async fn upload(call: Call) -> Result<Answer, Problem> {
         .put(permits.write()?, new)
         .await
         .map_err(|error| Problem::store(error, WHAT, &id))?;
-    Answer::json(&super::shape(&meta, &record))
+    Answer::json(&File { meta, record }.show())
 }
 
 /// Where an upload goes.
@@ -115,8 +109,8 @@ impl Intake<'_> {
         let name = head
             .file_name
             .ok_or_else(|| Problem::invalid("file", "'file' must be a file with a name."))?;
-        check_name(&name)?;
-        let mut writer = self.store.stage(self.permit, KIND, self.id, CONTENT).await?;
+        check_name(&name, "file")?;
+        let mut writer = self.store.stage(self.permit, KIND, self.id, WHOLE).await?;
         while let Some(piece) = parts.next_piece().await? {
             writer.write(piece).await?;
             if writer.len() > self.limit {
@@ -138,61 +132,64 @@ impl Intake<'_> {
 
 impl Form {
     fn finish(self) -> Result<(FileRecord, StagedBlob, Option<Duration>), Problem> {
-        let expires = self.expires()?;
         let purpose = self.purpose.ok_or_else(|| fields::missing("purpose"))?;
-        if !PURPOSES.contains(&purpose.as_str()) {
-            let message = format!("Invalid 'purpose': it must be one of {}.", PURPOSES.join(", "));
-            return Err(Problem::invalid("purpose", message));
-        }
+        check_purpose(&purpose)?;
+        let expires = life(self.anchor.as_deref(), self.seconds.as_deref(), &purpose)?;
         let content = self.content.ok_or_else(|| fields::missing("file"))?;
-        let expires = expires.or_else(|| (purpose == "batch").then_some(BATCH_LIFE));
-        Ok((
-            FileRecord {
-                filename: content.name,
-                purpose,
-            },
-            content.blob,
-            expires,
-        ))
+        Ok((FileRecord::new(content.name, purpose), content.blob, expires))
     }
+}
 
-    fn expires(&self) -> Result<Option<Duration>, Problem> {
-        match (self.anchor.as_deref(), self.seconds.as_deref()) {
-            (None, None) => Ok(None),
-            (Some("created_at"), Some(seconds)) => {
-                let seconds = seconds
-                    .parse()
-                    .ok()
-                    .filter(|seconds| limits::EXPIRES_AFTER.contains(seconds));
-                seconds
-                    .map(|seconds| Some(Duration::from_secs(seconds)))
-                    .ok_or_else(|| {
-                        let message = format!(
-                            "Invalid 'expires_after.seconds': it must be from {} to {}.",
-                            limits::EXPIRES_AFTER.start(),
-                            limits::EXPIRES_AFTER.end()
-                        );
-                        Problem::invalid("expires_after.seconds", message)
-                    })
-            }
-            (Some("created_at"), None) => Err(fields::missing("expires_after.seconds")),
-            (None, Some(_)) => Err(fields::missing("expires_after.anchor")),
-            (Some(_), _) => Err(Problem::invalid(
-                "expires_after.anchor",
-                "Invalid 'expires_after.anchor': it must be 'created_at'.",
-            )),
+/// Whether files may be for this.
+pub(crate) fn check_purpose(purpose: &str) -> Result<(), Problem> {
+    if PURPOSES.contains(&purpose) {
+        return Ok(());
+    }
+    let message = format!("Invalid 'purpose': it must be one of {}.", PURPOSES.join(", "));
+    Err(Problem::invalid("purpose", message))
+}
+
+/// How long a file is kept: what `expires_after` says, or what its purpose does.
+pub(crate) fn life(
+    anchor: Option<&str>,
+    seconds: Option<&str>,
+    purpose: &str,
+) -> Result<Option<Duration>, Problem> {
+    match (anchor, seconds) {
+        (None, None) => Ok((purpose == "batch").then_some(BATCH_LIFE)),
+        (Some("created_at"), Some(seconds)) => {
+            let seconds = seconds
+                .parse()
+                .ok()
+                .filter(|seconds| limits::EXPIRES_AFTER.contains(seconds));
+            seconds
+                .map(|seconds| Some(Duration::from_secs(seconds)))
+                .ok_or_else(|| {
+                    let message = format!(
+                        "Invalid 'expires_after.seconds': it must be from {} to {}.",
+                        limits::EXPIRES_AFTER.start(),
+                        limits::EXPIRES_AFTER.end()
+                    );
+                    Problem::invalid("expires_after.seconds", message)
+                })
         }
+        (Some("created_at"), None) => Err(fields::missing("expires_after.seconds")),
+        (None, Some(_)) => Err(fields::missing("expires_after.anchor")),
+        (Some(_), _) => Err(Problem::invalid(
+            "expires_after.anchor",
+            "Invalid 'expires_after.anchor': it must be 'created_at'.",
+        )),
     }
 }
 
 /// A name is only ever data here: it is sealed, and no path is made of it. What no file system and no header takes is refused.
-fn check_name(name: &str) -> Result<(), Problem> {
+pub(crate) fn check_name(name: &str, param: &'static str) -> Result<(), Problem> {
     if name.is_empty() || name.len() > limits::FILE_NAME_BYTES || name.chars().any(char::is_control) {
         let message = format!(
             "Invalid file name: it must have 1 to {} bytes and no control characters.",
             limits::FILE_NAME_BYTES
         );
-        return Err(Problem::coded("invalid_file_name", "file", message));
+        return Err(Problem::coded("invalid_file_name", param, message));
     }
     Ok(())
 }
@@ -222,7 +219,7 @@ async fn set(
     Ok(())
 }
 
-fn twice(name: &'static str) -> Problem {
+pub(crate) fn twice(name: &'static str) -> Problem {
     Problem::invalid(name, format!("The form brings '{name}' more than once."))
 }
 

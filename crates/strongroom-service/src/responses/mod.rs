@@ -9,11 +9,11 @@ mod turn;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use strongroom_store::{NewObject, Order, Permit, Store};
+use strongroom_store::{NewObject, Permit, Store};
 
 use crate::call::{Answer, Call};
 use crate::limits;
-use crate::paging::{self, Paging};
+use crate::paging::Paging;
 use crate::problem::Problem;
 
 pub(crate) use create::create;
@@ -77,27 +77,8 @@ pub(crate) async fn input_items(call: Call) -> Result<Answer, Problem> {
     let id = call.id(WHAT)?;
     check_include(&call)?;
     let paging = Paging::read(&call.query, limits::ITEMS_PAGE_DEFAULT, limits::ITEMS_PAGE)?;
-    let mut input = find(&call.service.store, call.permits.read()?, id).await?.input;
-    if paging.order == Order::Desc {
-        input.reverse();
-    }
-    let from = match &paging.after {
-        None => 0,
-        Some(after) => {
-            let at = input
-                .iter()
-                .position(|item| item.get("id").and_then(Value::as_str) == Some(after));
-            let missing = || Problem::NotFound {
-                what: "item",
-                id: after.clone(),
-                param: Some("after"),
-            };
-            at.ok_or_else(missing)? + 1
-        }
-    };
-    let has_more = input.len() - from > paging.limit;
-    let data = input.into_iter().skip(from).take(paging.limit).collect();
-    Answer::json(&paging::list(data, has_more))
+    let input = find(&call.service.store, call.permits.read()?, id).await?.input;
+    Answer::json(&paging.of_all(input, "item")?)
 }
 
 async fn find(store: &Store, permit: &Permit, id: &str) -> Result<ResponseRecord, Problem> {

@@ -128,19 +128,26 @@ async fn each_failure_of_an_engine_has_its_status() {
 }
 
 #[tokio::test]
-async fn storing_a_completion_is_refused_rather_than_promised() {
+async fn what_shall_not_be_kept_is_not_and_the_engine_hears_nothing_of_it() {
     let rig = Rig::new().await;
     let mut body = hello();
-    body["store"] = json!(true);
-    let answer = rig.post("/openai/v1/chat/completions", &body).await;
+    for store in [json!(false), Value::Null] {
+        body["store"] = store;
+        body["metadata"] = json!({ "a": "b" });
+        let answer = rig.post("/openai/v1/chat/completions", &body).await.json();
+        assert_eq!(
+            (answer["id"].as_str(), answer.get("metadata")),
+            (Some("chatcmpl-1"), None)
+        );
+        assert_eq!(rig.engine.asked().get("store"), None);
+    }
+    assert_eq!(rig.kept().await, []);
+    body["store"] = json!("yes");
+    let refused = rig.post("/openai/v1/chat/completions", &body).await.error();
     assert_eq!(
-        answer.error(),
-        (400, "unsupported_parameter".to_owned(), Some("store".to_owned()))
+        refused,
+        (400, "invalid_type".to_owned(), Some("store".to_owned()))
     );
-    body["store"] = json!(false);
-    body["metadata"] = json!({ "a": "b" });
-    assert_eq!(rig.post("/openai/v1/chat/completions", &body).await.status, 200);
-    assert_eq!(rig.engine.asked().get("store"), None);
 }
 
 #[tokio::test]

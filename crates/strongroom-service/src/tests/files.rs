@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::rig::{FORM, Rig, Said, form, said};
 
 /// Not compressible, not periodic with any segment.
-fn content(length: usize) -> Vec<u8> {
+pub(super) fn content(length: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut step = || {
         state ^= state << 13;

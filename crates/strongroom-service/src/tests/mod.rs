@@ -3,9 +3,11 @@
 mod auth;
 mod bad_input;
 mod chat;
+mod completions;
 mod files;
 mod journal;
 mod responses;
 mod revocation;
 mod rig;
 mod table;
+mod uploads;

@@ -5,9 +5,10 @@ use std::time::Duration;
 use axum::body::Body;
 use http::Method;
 use http_body_util::BodyExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use strongroom_seal::NoAnswer;
 
+use super::completions::ids;
 use super::rig::{FORM, KEY, Rig, chunk, form, said};
 use crate::{AccountName, Carrier, ConnectionCut, ServiceEvent};
 
@@ -20,8 +21,68 @@ fn ask(model: &str, stream: bool) -> Body {
         .into()
 }
 
-/// A request of each kind, for a file and a response that exist.
-fn requests(file: &str, response: &str) -> Vec<(Method, String, Body)> {
+/// What exists when the key goes.
+struct Kept {
+    file: String,
+    response: String,
+    completion: String,
+    upload: String,
+    part: String,
+}
+
+impl Kept {
+    async fn make(rig: &Rig) -> Self {
+        let id = |object: &Value| object["id"].as_str().unwrap().to_owned();
+        let input = json!({ "model": "tiny", "input": "x" });
+        let mut kept = Self {
+            file: id(&rig.upload("a.txt", b"hello").await),
+            response: id(&rig.post("/openai/v1/responses", &input).await.json()),
+            completion: id(
+                &said(rig.send(Method::POST, CHAT, ask_to_keep(false), &JSON).await)
+                    .await
+                    .json(),
+            ),
+            upload: id(&rig.post("/openai/v1/uploads", &new_upload()).await.json()),
+            part: String::new(),
+        };
+        let (path, headers) = (kept.parts(), [("content-type", FORM)]);
+        let part = rig.send(
+            Method::POST,
+            &path,
+            form(&[("data", Some("x"), b"1234")]).into(),
+            &headers,
+        );
+        kept.part = id(&said(part.await).await.json());
+        kept
+    }
+
+    fn parts(&self) -> String {
+        format!("/openai/v1/uploads/{}/parts", self.upload)
+    }
+}
+
+const CHAT: &str = "/openai/v1/chat/completions";
+
+fn new_upload() -> Value {
+    json!({ "filename": "a", "purpose": "assistants", "bytes": 4, "mime_type": "text/plain" })
+}
+
+fn ask_to_keep(stream: bool) -> Body {
+    let message = json!({ "role": "user", "content": "hi" });
+    json!({ "model": "goes-on", "messages": [message], "store": true, "stream": stream })
+        .to_string()
+        .into()
+}
+
+/// A request of each kind, for what exists.
+fn requests(kept: &Kept) -> Vec<(Method, String, Body)> {
+    let Kept {
+        file,
+        response,
+        completion,
+        upload,
+        part,
+    } = kept;
     let input = || Body::from(json!({ "model": "tiny", "input": "x" }).to_string());
     let get = |path: String| (Method::GET, path, Body::empty());
     let delete = |path: String| (Method::DELETE, path, Body::empty());
@@ -37,6 +98,24 @@ fn requests(file: &str, response: &str) -> Vec<(Method, String, Body)> {
         post("chat/completions", ask("drains", false)),
         post("embeddings", input()),
         post("responses", input()),
+        // A deployment that goes on goes on; what it says is not kept.
+        post("chat/completions", ask_to_keep(false)),
+        post("chat/completions", ask_to_keep(true)),
+        get(CHAT.to_owned()),
+        get(format!("{CHAT}/{completion}")),
+        get(format!("{CHAT}/{completion}/messages")),
+        delete(format!("{CHAT}/{completion}")),
+        post(
+            &format!("chat/completions/{completion}"),
+            json!({ "metadata": {} }).to_string().into(),
+        ),
+        post("chat/completions/export", "{}".into()),
+        post("uploads", new_upload().to_string().into()),
+        post(
+            &format!("uploads/{upload}/complete"),
+            json!({ "part_ids": [part] }).to_string().into(),
+        ),
+        post(&format!("uploads/{upload}/cancel"), Body::empty()),
         get(format!("/openai/v1/responses/{response}")),
         get(format!("/openai/v1/responses/{response}/input_items")),
         delete(format!("/openai/v1/responses/{response}")),
@@ -46,17 +125,13 @@ fn requests(file: &str, response: &str) -> Vec<(Method, String, Body)> {
 #[tokio::test]
 async fn each_no_of_the_vault_has_its_own_status_and_code_everywhere() {
     let rig = Rig::new().await;
-    let file = rig.upload("a.txt", b"hello").await;
-    let file = file["id"].as_str().unwrap();
-    let body = json!({ "model": "tiny", "input": "x" });
-    let response = rig.post("/openai/v1/responses", &body).await.json();
-    let response = response["id"].as_str().unwrap();
+    let kept = Kept::make(&rig).await;
     for (answer, code) in [
         (NoAnswer::Refused, "customer_key_refused"),
         (NoAnswer::Gone, "customer_key_gone"),
     ] {
         rig.turn_key_off(answer).await;
-        for (method, path, body) in requests(file, response) {
+        for (method, path, body) in requests(&kept) {
             let said = said(rig.send(method.clone(), &path, body, &JSON).await).await;
             assert_eq!(said.error(), (403, code.to_owned(), None), "{method} {path}");
             assert_eq!(said.json()["error"]["innererror"]["code"], code);
@@ -65,12 +140,33 @@ async fn each_no_of_the_vault_has_its_own_status_and_code_everywhere() {
         }
         let upload = form(&[("purpose", None, b"batch"), ("file", Some("a"), b"1")]);
         assert_eq!(rig.upload_form(upload).await.error().1, code);
+        let part = form(&[("data", Some("x"), b"1")]).into();
+        let part = rig
+            .send(Method::POST, &kept.parts(), part, &[("content-type", FORM)])
+            .await;
+        assert_eq!(said(part).await.error().1, code);
         rig.turn_key_on().await;
-        let content = rig.get(&format!("/openai/v1/files/{file}/content")).await;
+        let content = rig.get(&format!("/openai/v1/files/{}/content", kept.file)).await;
         assert_eq!(content.body, "hello", "it is back without a restart");
-        let kept = rig.get(&format!("/openai/v1/responses/{response}")).await;
-        assert_eq!(kept.status, 200);
+        for there in [
+            format!("/openai/v1/responses/{}", kept.response),
+            format!("{CHAT}/{}", kept.completion),
+        ] {
+            assert_eq!(rig.get(&there).await.status, 200);
+        }
+        assert_eq!(
+            ids(&rig.get(CHAT).await.json()),
+            [kept.completion.as_str()],
+            "nothing was kept meanwhile"
+        );
     }
+    let path = format!("/openai/v1/uploads/{}/complete", kept.upload);
+    let done = rig.post(&path, &json!({ "part_ids": [kept.part] })).await;
+    assert_eq!(
+        done.json()["status"],
+        "completed",
+        "what was acknowledged is there"
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! A service over a real store in a temporary folder, a vault that answers on cue, and an engine that says what it is told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use strongroom_seal::{
     AccountId, Clock, KeyDescription, KeyId, KeyName, KeyWrap, Moment, NoAnswer, Secret, VaultError,
     WrappedSeed,
 };
-use strongroom_store::{Binding, Store, StoreConfig};
+use strongroom_store::{Action, Binding, PermitAuthority, Store, StoreConfig};
 use tokio::sync::{mpsc, watch};
 use tower::ServiceExt;
 
@@ -35,6 +35,7 @@ pub(super) const READER: &str = "reads-only";
 pub(super) struct Rig {
     pub(super) router: Router,
     pub(super) store: Store,
+    pub(super) permits: PermitAuthority,
     pub(super) account: AccountId,
     pub(super) vault: Arc<ScriptedVault>,
     pub(super) engine: Arc<ScriptedEngine>,
@@ -75,7 +76,7 @@ impl Rig {
         let mut registry = Registry::default();
         let parts = ServiceParts {
             store: store.clone(),
-            permits,
+            permits: permits.clone(),
             authenticate: Arc::new(Callers { account }),
             deployments: watch::channel(Arc::new(deployments(account, &engine))).1,
             journal: Arc::clone(&journal) as Arc<dyn ServiceJournal>,
@@ -86,6 +87,7 @@ impl Rig {
         Self {
             router: router(parts),
             store,
+            permits,
             account,
             vault,
             engine,
@@ -159,6 +161,24 @@ impl Rig {
             .await,
         )
         .await
+    }
+
+    /// How many objects of each kind the account has.
+    pub(super) async fn kept(&self) -> Vec<(String, u64)> {
+        let permit = self.permits.permit(self.account, Action::Administer, "tests");
+        let sealed = self.store.statistics(&permit).await.unwrap().sealed;
+        let there = sealed.into_iter().filter(|usage| usage.objects > 0);
+        there.map(|usage| (usage.kind, usage.objects)).collect()
+    }
+
+    /// The names of the files that hold sealed blobs.
+    pub(super) fn blobs(&self) -> BTreeSet<String> {
+        let shelves = std::fs::read_dir(self.folder.path().join("blobs")).unwrap();
+        let files = shelves.flat_map(|shelf| std::fs::read_dir(shelf.unwrap().path()).unwrap());
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names
+            .map(|name| name.trim_end_matches(".staged").to_owned())
+            .collect()
     }
 
     /// The vault says no from now on, and the service hears it.
@@ -504,13 +524,19 @@ impl Authenticate for Callers {
         let reads = Rights {
             files: only_read,
             responses: only_read,
+            completions: only_read,
             chat: false,
             embeddings: false,
             ..Rights::ALL
         };
         // What a Cognitive Services OpenAI User has.
+        let nothing = Crud {
+            read: false,
+            ..only_read
+        };
         let asks = Rights {
             files: only_read,
+            completions: nothing,
             ..Rights::ALL
         };
         let found = match credential {

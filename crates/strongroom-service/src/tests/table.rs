@@ -28,12 +28,13 @@ fn every_route_has_a_path_a_body_limit_a_time_out_and_rights() {
         // Whatever touches storage needs the key; a deployment's policy decides for inference alone.
         assert_eq!(
             route.gate == Gate::Deployment,
-            ["/chat/completions", "/embeddings", "/responses"].contains(&route.path),
+            route.method_name() == "POST"
+                && ["/chat/completions", "/embeddings", "/responses"].contains(&route.path),
             "{}",
             route.path
         );
         let changes = route.needs.iter().any(|right| match right {
-            Right::Files(act) | Right::Responses(act) => *act != Act::Read,
+            Right::Files(act) | Right::Responses(act) | Right::Completions(act) => *act != Act::Read,
             Right::Models | Right::Chat | Right::Embeddings => false,
         });
         assert!(!(changes && route.method_name() == "GET"), "{}", route.path);

@@ -6,6 +6,7 @@ use strongroom_seal::BranchVersion;
 use super::fixture::{ClosesAfter, Fixture, KIND, NOW, Tenant};
 use crate::{
     blobs::BlobName,
+    error::Corruption,
     keyring::KeyDenied,
     object::{Order, PartSize},
     records::{
@@ -19,6 +20,7 @@ pub(super) async fn all(records: &dyn Records, fixture: &Fixture) {
     a_name_is_taken_once(records).await;
     one_unit_that_fails_does_not_fail_the_others(records).await;
     a_replacement_needs_the_revision_it_was_made_for(records).await;
+    a_replacement_adds_parts_and_drops_others(records, fixture).await;
     a_deletion_leaves_nothing_but_its_note(records).await;
     pages_follow_the_order_of_insertion(records).await;
     a_gate_that_closes_undoes_its_unit_alone(records).await;
@@ -111,6 +113,8 @@ fn replacement(tenant: &Tenant, id: &str, expected_revision: u64, body: &[u8]) -
         expires_ms: Some(NOW + 9),
         key: tenant.key(id),
         body: Sealed::pretend(body.to_vec()),
+        dropped: Vec::new(),
+        added: Vec::new(),
     }))
 }
 
@@ -134,6 +138,67 @@ async fn a_replacement_needs_the_revision_it_was_made_for(records: &dyn Records)
     assert_eq!((stored.revision, stored.expires_ms), (2, Some(NOW + 9)));
     assert_eq!(stored.body, b"a longer body than the one before");
     assert_eq!(records.key_count(tenant.id).await.unwrap(), 1);
+}
+
+async fn a_replacement_adds_parts_and_drops_others(records: &dyn Records, fixture: &Fixture) {
+    let tenant = Tenant::settle(records).await;
+    let inline = || PartBytes::Inline(Sealed::pretend(b"sealed".to_vec()));
+    let file = BlobName::random();
+    let new = NewRecord {
+        parts: vec![
+            tenant.part("a", 4, inline()),
+            tenant.part("a", 6, fixture.file(file)),
+        ],
+        ..tenant.record("a")
+    };
+    tenant.insert(records, new).await.unwrap();
+    let send = async |expected_revision, dropped: &[u32], added: &[u32]| {
+        let change = Change::Replace(Box::new(Replacement {
+            kind: KIND.to_owned(),
+            id: "a".to_owned(),
+            expected_revision,
+            expires_ms: None,
+            key: tenant.key("a"),
+            body: Sealed::pretend(b"body of a".to_vec()),
+            dropped: dropped.to_vec(),
+            added: added
+                .iter()
+                .map(|part| tenant.part("a", *part, inline()))
+                .collect(),
+        }));
+        let answer = records.commit(tenant.transaction().change(change)).await;
+        answer.map(drop).map_err(|returned| returned.reason)
+    };
+    let numbers = async || {
+        let stored = records.record(tenant.name("a")).await.unwrap().unwrap();
+        stored.parts.iter().map(|size| size.part).collect::<Vec<_>>()
+    };
+    send(1, &[], &[9, 1]).await.unwrap();
+    assert_eq!(numbers().await, [1, 4, 6, 9]);
+    assert_eq!(send(2, &[], &[6]).await, Err(Rejected::AlreadyExists));
+    assert_eq!(send(1, &[4], &[]).await, Err(Rejected::Revision { current: 2 }));
+    assert_eq!(
+        send(2, &[4, 5], &[7]).await,
+        Err(Rejected::Corrupt(Corruption::Place))
+    );
+    assert_eq!(
+        (numbers().await, records.key_count(tenant.id).await.unwrap()),
+        (vec![1, 4, 6, 9], 5)
+    );
+    send(2, &[6, 4], &[5]).await.unwrap();
+    assert_eq!(numbers().await, [1, 5, 9]);
+    assert_eq!(records.key_count(tenant.id).await.unwrap(), 4);
+    assert!(records.part(tenant.name("a"), 6).await.unwrap().is_none());
+    assert!(records.part(tenant.name("a"), 5).await.unwrap().is_some());
+    assert_eq!(records.unwanted(10).await.unwrap(), [(tenant.id, file)]);
+    let usage = records.usage().await.unwrap();
+    let mine = usage.iter().find(|row| row.account == tenant.id).unwrap();
+    assert_eq!((mine.objects, mine.bytes), (1, 9 + 3 * 63));
+    tenant.delete(records, "a").await.unwrap();
+    assert_eq!(records.key_count(tenant.id).await.unwrap(), 0);
+    let forget = Change::ForgetUnwanted(vec![file]);
+    let forgotten = records.commit(tenant.transaction().change(forget)).await;
+    assert!(forgotten.is_ok());
 }
 
 async fn a_deletion_leaves_nothing_but_its_note(records: &dyn Records) {

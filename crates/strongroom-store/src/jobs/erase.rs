@@ -61,10 +61,11 @@ async fn erase(inner: &Inner, told: &mut u64) -> Result<bool, StorageFault> {
         return Ok(false);
     };
     inner.traces.erased();
+    // Blobs can go without their object too.
+    remove_unwanted(&*inner.records, &*inner.blobs, inner.now_ms()).await?;
     if deleted.is_empty() {
         return Ok(true);
     }
-    remove_unwanted(&*inner.records, &*inner.blobs, inner.now_ms()).await?;
     for rows in deleted.chunks(limits::SHREDDINGS_TOLD) {
         tell(inner, rows, told).await?;
         forget(inner, rows).await?;

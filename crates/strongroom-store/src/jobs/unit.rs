@@ -8,7 +8,7 @@ use crate::{
     keyring::Lease,
     object::{Change as ObjectChange, Meta, NewObject},
     records::Change,
-    store::{Sealing, sealed_changes},
+    store::{Rewrite, Sealing, sealed_changes},
 };
 
 /// What happens together or not at all, with [`JobTurn::commit`](super::JobTurn::commit): objects put, changed and deleted, and how far the job is.
@@ -98,7 +98,10 @@ impl<'a> Unit<'a> {
         now_ms: u64,
     ) -> Result<Sealing, StoreError> {
         let puts = std::mem::take(&mut self.puts);
-        let updates = std::mem::take(&mut self.updates);
+        let updates = std::mem::take(&mut self.updates).into_iter();
+        let updates = updates
+            .map(|(found, change)| (found, Rewrite::of(&change)))
+            .collect();
         let mut sealing = sealed_changes(lease, account, now_ms, puts, updates)?;
         sealing.changes.extend(self.deletions());
         Ok(sealing)

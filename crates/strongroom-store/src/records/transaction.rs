@@ -76,11 +76,14 @@ impl Transaction {
 
     fn each_file(&mut self, done: impl Fn(&mut StagedFile)) {
         for change in &mut self.changes {
-            if let Change::Insert(new) = change {
-                for part in &mut new.parts {
-                    if let PartBytes::File(file) = &mut part.bytes {
-                        done(file);
-                    }
+            let parts = match change {
+                Change::Insert(new) => &mut new.parts,
+                Change::Replace(new) => &mut new.added,
+                _ => continue,
+            };
+            for part in parts {
+                if let PartBytes::File(file) = &mut part.bytes {
+                    done(file);
                 }
             }
         }
@@ -111,7 +114,8 @@ pub(crate) enum Check {
 pub(crate) enum Change {
     /// Adds a record with its parts; `AlreadyExists` if there is one.
     Insert(Box<NewRecord>),
-    /// Replaces a record's body and key; `NotFound`, `Revision`.
+    /// Replaces a record's body and key, destroys the keys of parts and adds others; `NotFound`, `Revision`. Files that are unwanted
+    /// now are noted.
     Replace(Box<Replacement>),
     /// Removes a record, its parts and the job that works on it, destroys their keys, notes the shredding and the files that are
     /// unwanted now; `NotFound`. With a bound, only if it expired by then, and otherwise does nothing.
@@ -153,7 +157,7 @@ impl Change {
     fn weight(&self) -> usize {
         match self {
             Self::Insert(new) => new.weight(),
-            Self::Replace(new) => new.body.as_bytes().len(),
+            Self::Replace(new) => new.body.as_bytes().len() + inline(&new.added),
             Self::Rewrap(rewraps) => rewraps.len() * size_of::<Rewrap>(),
             _ => 0,
         }
@@ -217,15 +221,20 @@ pub(crate) struct NewRecord {
 
 impl NewRecord {
     fn weight(&self) -> usize {
-        let parts = self.parts.iter().map(|part| match &part.bytes {
-            PartBytes::Inline(sealed) => sealed.as_bytes().len(),
-            PartBytes::File(_) => 0,
-        });
-        self.body.as_bytes().len() + parts.sum::<usize>()
+        self.body.as_bytes().len() + inline(&self.parts)
     }
 }
 
-/// A blob to be added with its record.
+/// The bytes of parts that travel inside their transaction.
+fn inline(parts: &[NewPart]) -> usize {
+    let lengths = parts.iter().map(|part| match &part.bytes {
+        PartBytes::Inline(sealed) => sealed.as_bytes().len(),
+        PartBytes::File(_) => 0,
+    });
+    lengths.sum()
+}
+
+/// A blob to be added with its record, or to one.
 pub(crate) struct NewPart {
     pub(crate) part: u32,
     pub(crate) size: u64,
@@ -248,6 +257,10 @@ pub(crate) struct Replacement {
     pub(crate) expires_ms: Option<u64>,
     pub(crate) key: WrappedKey,
     pub(crate) body: Sealed,
+    /// Parts that the record has and shall have no longer.
+    pub(crate) dropped: Vec<u32>,
+    /// Parts under numbers that it has not.
+    pub(crate) added: Vec<NewPart>,
 }
 
 /// An object key wrapped anew.

@@ -75,7 +75,8 @@ impl Inner {
         mut transaction: Transaction,
         keys: &[ObjectKey],
         tries: usize,
-    ) -> Result<Receipt, Rejected> {
+    ) -> Result<Receipt, Box<Returned>> {
+        let refused = |reason| Returned::new(reason, None);
         let mut left = tries;
         loop {
             let returned = match self.records.commit(transaction).await {
@@ -89,15 +90,12 @@ impl Inner {
                 transaction: Some(back),
             } = returned
             else {
-                return Err(returned.reason);
+                return Err(Box::new(returned));
             };
-            left = left.checked_sub(1).ok_or(Rejected::Busy)?;
-            *lease = self
-                .keyring
-                .lease_with(back.account, current)
-                .await
-                .map_err(Rejected::Key)?;
-            transaction = wrap_anew(lease, back, keys).map_err(rejected)?;
+            left = left.checked_sub(1).ok_or_else(|| refused(Rejected::Busy))?;
+            let renewed = self.keyring.lease_with(back.account, current).await;
+            *lease = renewed.map_err(|denied| refused(Rejected::Key(denied)))?;
+            transaction = wrap_anew(lease, back, keys).map_err(|error| refused(rejected(error)))?;
         }
     }
 }
@@ -124,6 +122,10 @@ fn wrap_anew(
             }
             Change::Replace(new) => {
                 new.key = branch.wrap(&record_context(account, &new.kind, &new.id)?, next()?)?;
+                for part in &mut new.added {
+                    let context = part_context(account, &new.kind, &new.id, part.part)?;
+                    part.key = branch.wrap(&context, next()?)?;
+                }
             }
             _ => {}
         }
@@ -139,6 +141,12 @@ fn rejected(error: StoreError) -> Rejected {
         StoreError::Io(fault) => Rejected::Fault(fault),
         StoreError::Corrupt(how) => Rejected::Corrupt(how),
         other => Rejected::Fault(crate::error::StorageFault::new(other.to_string())),
+    }
+}
+
+impl From<Box<Returned>> for StoreError {
+    fn from(returned: Box<Returned>) -> Self {
+        returned.reason.into()
     }
 }
 

@@ -6,6 +6,7 @@ mod folder;
 mod jobs;
 mod keys;
 mod objects;
+mod pieces;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -30,7 +31,7 @@ use crate::{
 
 pub(crate) use folder::{remove_unwanted, sweep};
 pub(crate) use keys::Misses;
-pub(crate) use objects::{Sealing, sealed_changes};
+pub(crate) use objects::{Rewrite, Sealing, sealed_changes};
 
 /// Sealed records and blobs under leased keys. Cheap to clone.
 #[derive(Clone)]

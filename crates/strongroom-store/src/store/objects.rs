@@ -12,10 +12,11 @@ use crate::{
     object::{Change as ObjectChange, Expiry, Listing, Meta, NewObject, Object, Page, PartSize},
     permit::{Action, Permit},
     records::{
-        Change, Check, Name, NewPart, NewRecord, PageQuery, Receipt, Replacement, StoredRecord, Transaction,
+        Change, Check, Name, NewPart, NewRecord, PageQuery, Receipt, Replacement, Returned, StoredRecord,
+        Transaction,
     },
     sealing::{Clear, open_record, part_context, record_context, seal_record},
-    staging::Target,
+    staging::{StagedBlob, Target},
 };
 
 impl Store {
@@ -59,9 +60,13 @@ impl Store {
                     current: found.revision,
                 });
             }
-            match self.inner.replace(&mut lease, account, &found, &change).await {
-                Err(StoreError::RevisionConflict { .. }) if expected_revision.is_none() => {}
-                answer => return answer,
+            let rewrite = Rewrite::of(&change);
+            match self.inner.replace(&mut lease, account, &found, rewrite).await {
+                Err(Unchanged {
+                    error: StoreError::RevisionConflict { .. },
+                    ..
+                }) if expected_revision.is_none() => {}
+                answer => return Ok(answer?),
             }
         }
         Err(StoreError::Busy)
@@ -169,21 +174,33 @@ impl Inner {
         Ok(objects)
     }
 
-    /// Seals a new body under a new key and commits it over the revision that was found.
-    async fn replace(
+    /// Seals a new body under a new key and commits it over the revision that was found, with what becomes of the blobs.
+    pub(super) async fn replace(
         &self,
         lease: &mut Lease,
         account: AccountId,
         found: &Meta,
-        change: &ObjectChange<'_>,
-    ) -> Result<Meta, StoreError> {
+        rewrite: Rewrite<'_>,
+    ) -> Result<Meta, Unchanged> {
         let now_ms = self.now_ms();
-        let clear = clear_after(found, now_ms, change.expires);
-        let change = ObjectChange { ..*change };
-        let sealing = sealed_changes(lease, account, now_ms, Vec::new(), vec![(found, change)])?;
-        self.commit_sealed(lease, account, sealing).await?;
-        self.traces.leave();
-        Ok(meta_of(&found.kind, found.id.clone(), &clear))
+        let clear = clear_after(found, now_ms, &rewrite);
+        let sealing = sealed_changes(lease, account, now_ms, Vec::new(), vec![(found, rewrite)])?;
+        let Sealing {
+            changes,
+            keys,
+            branch,
+        } = sealing;
+        let transaction = self.sealed_transaction(lease, account, changes, branch);
+        match self
+            .commit_wrapped(lease, transaction, &keys, limits::COMMIT_TRIES)
+            .await
+        {
+            Ok(_) => {
+                self.traces.leave();
+                Ok(meta_of(&found.kind, found.id.clone(), &clear))
+            }
+            Err(returned) => Err(Unchanged::of(*returned, keys)),
+        }
     }
 
     /// Commits what was sealed just now.
@@ -193,14 +210,109 @@ impl Inner {
         account: AccountId,
         sealing: Sealing,
     ) -> Result<Receipt, StoreError> {
-        let mut transaction = Transaction::new(account, self.now_ms())
-            .check(Check::CurrentBranch(sealing.branch))
-            .gated(lease.clone());
-        transaction.changes = sealing.changes;
+        let transaction = self.sealed_transaction(lease, account, sealing.changes, sealing.branch);
         let tries = limits::COMMIT_TRIES;
         Ok(self
             .commit_wrapped(lease, transaction, &sealing.keys, tries)
             .await?)
+    }
+
+    fn sealed_transaction(
+        &self,
+        lease: &Lease,
+        account: AccountId,
+        changes: Vec<Change>,
+        branch: BranchVersion,
+    ) -> Transaction {
+        let mut transaction = Transaction::new(account, self.now_ms())
+            .check(Check::CurrentBranch(branch))
+            .gated(lease.clone());
+        transaction.changes = changes;
+        transaction
+    }
+}
+
+/// What becomes of an object.
+pub(crate) struct Rewrite<'a> {
+    pub(crate) body: &'a [u8],
+    pub(super) expires: Expiry,
+    /// Blobs that it has and shall have no longer.
+    pub(super) dropped: Vec<u32>,
+    /// A blob that it has not.
+    pub(super) added: Option<StagedBlob>,
+}
+
+impl<'a> Rewrite<'a> {
+    pub(crate) fn of(change: &ObjectChange<'a>) -> Self {
+        Self {
+            body: change.body,
+            expires: change.expires,
+            dropped: Vec::new(),
+            added: None,
+        }
+    }
+
+    fn parts(&self, found: &Meta) -> Vec<PartSize> {
+        let kept = found
+            .parts
+            .iter()
+            .filter(|size| !self.dropped.contains(&size.part));
+        let added = self.added.iter().map(|blob| PartSize {
+            part: blob.target.part,
+            size: blob.size,
+        });
+        let mut parts: Vec<_> = kept.copied().chain(added).collect();
+        parts.sort_unstable_by_key(|size| size.part);
+        parts
+    }
+}
+
+/// Why an object is as it was, and the blob that was to be added, if that can be tried again.
+pub(super) struct Unchanged {
+    pub(super) error: StoreError,
+    pub(super) blob: Option<StagedBlob>,
+}
+
+impl Unchanged {
+    fn of(returned: Returned, mut keys: Vec<ObjectKey>) -> Self {
+        let blob = returned.transaction.and_then(|mut back| {
+            let Some(Change::Replace(new)) = back.changes.pop() else {
+                return None;
+            };
+            let Replacement {
+                kind, id, mut added, ..
+            } = *new;
+            let added = added.pop()?;
+            let target = Target {
+                account: back.account,
+                kind,
+                id,
+                part: added.part,
+            };
+            Some(StagedBlob {
+                target,
+                size: added.size,
+                stored: added.stored,
+                key: keys.pop()?,
+                bytes: added.bytes,
+            })
+        });
+        Self {
+            error: returned.reason.into(),
+            blob,
+        }
+    }
+}
+
+impl From<StoreError> for Unchanged {
+    fn from(error: StoreError) -> Self {
+        Self { error, blob: None }
+    }
+}
+
+impl From<Unchanged> for StoreError {
+    fn from(unchanged: Unchanged) -> Self {
+        unchanged.error
     }
 }
 
@@ -217,7 +329,7 @@ pub(crate) fn sealed_changes(
     account: AccountId,
     now_ms: u64,
     puts: Vec<NewObject<'_>>,
-    updates: Vec<(&Meta, ObjectChange<'_>)>,
+    updates: Vec<(&Meta, Rewrite<'_>)>,
 ) -> Result<Sealing, StoreError> {
     let guard = lease.guard()?;
     let branch = guard.current();
@@ -230,9 +342,9 @@ pub(crate) fn sealed_changes(
         let clear = clear_of_new(account, now_ms, &new)?;
         insertion(branch, account, new, &clear, &mut sealing)?;
     }
-    for (found, change) in updates {
-        let clear = clear_after(found, now_ms, change.expires);
-        replacement(branch, account, found, &clear, change.body, &mut sealing)?;
+    for (found, rewrite) in updates {
+        let clear = clear_after(found, now_ms, &rewrite);
+        replacement(branch, account, (found, &clear), rewrite, &mut sealing)?;
     }
     Ok(sealing)
 }
@@ -255,16 +367,16 @@ pub(super) fn meta_of_new(account: AccountId, now_ms: u64, new: &NewObject<'_>) 
     ))
 }
 
-fn clear_after(found: &Meta, now_ms: u64, expires: Expiry) -> Clear {
+fn clear_after(found: &Meta, now_ms: u64, rewrite: &Rewrite<'_>) -> Clear {
     Clear {
         created_ms: found.created_ms,
-        expires_ms: match expires {
+        expires_ms: match rewrite.expires {
             Expiry::Keep => found.expires_ms,
             Expiry::Never => None,
             Expiry::In(time) => after(now_ms, Some(time)),
         },
         revision: found.revision + 1,
-        parts: found.parts.clone(),
+        parts: rewrite.parts(found),
     }
 }
 
@@ -316,31 +428,47 @@ fn insertion(
     Ok(())
 }
 
+/// Seals an object's new body and wraps its key, then that of a blob that is added.
 fn replacement(
     branch: &BranchKey,
     account: AccountId,
-    found: &Meta,
-    clear: &Clear,
-    body: &[u8],
+    (found, clear): (&Meta, &Clear),
+    rewrite: Rewrite<'_>,
     sealing: &mut Sealing,
 ) -> Result<(), StoreError> {
-    check_body(body)?;
-    let context = record_context(account, &found.kind, &found.id)?;
+    check_body(rewrite.body)?;
+    let (kind, id) = (found.kind.clone(), found.id.clone());
+    let context = record_context(account, &kind, &id)?;
     let key = ObjectKey::generate()?;
+    let wrapped = branch.wrap(&context, &key)?;
+    let body = seal_record(&key, &context, clear, rewrite.body)?;
+    sealing.keys.push(key);
+    let mut added = Vec::new();
+    if let Some(blob) = rewrite.added {
+        added.push(NewPart {
+            part: blob.target.part,
+            size: blob.size,
+            stored: blob.stored,
+            key: branch.wrap(&part_context(account, &kind, &id, blob.target.part)?, &blob.key)?,
+            bytes: blob.bytes,
+        });
+        sealing.keys.push(blob.key);
+    }
     let replacement = Replacement {
-        kind: found.kind.clone(),
-        id: found.id.clone(),
+        kind,
+        id,
         expected_revision: found.revision,
         expires_ms: clear.expires_ms,
-        key: branch.wrap(&context, &key)?,
-        body: seal_record(&key, &context, clear, body)?,
+        key: wrapped,
+        body,
+        dropped: rewrite.dropped,
+        added,
     };
-    sealing.keys.push(key);
     sealing.changes.push(Change::Replace(Box::new(replacement)));
     Ok(())
 }
 
-fn check_body(body: &[u8]) -> Result<(), StoreError> {
+pub(super) fn check_body(body: &[u8]) -> Result<(), StoreError> {
     if body.len() > limits::RECORD_BODY {
         return Err(StoreError::TooLarge {
             limit: limits::RECORD_BODY as u64,

@@ -5,6 +5,7 @@ mod crash;
 mod jobs;
 mod model;
 mod objects;
+mod pieces;
 mod rekey;
 mod rig;
 mod shredding;

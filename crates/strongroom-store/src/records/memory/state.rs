@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use strongroom_seal::{AccountId, BranchVersion, WrappedKey};
 
 use crate::blobs::BlobName;
+use crate::error::Corruption;
 use crate::records::{
-    Change, Check, Destroyed, JobChange, JobRow, Name, NewRecord, OwnedName, PartBytes, RECORD_PART, Receipt,
-    Rejected, Replacement, Rewrap, ShreddingRow, StoredBranch, StoredBytes, Transaction,
+    Change, Check, Destroyed, JobChange, JobRow, Name, NewPart, NewRecord, OwnedName, PartBytes, RECORD_PART,
+    Receipt, Rejected, Replacement, Rewrap, ShreddingRow, StoredBranch, StoredBytes, Transaction,
 };
 
 #[derive(Clone, Default)]
@@ -65,7 +66,7 @@ impl State {
         for change in &transaction.changes {
             match change {
                 Change::Insert(new) => self.insert(account, new)?,
-                Change::Replace(new) => self.replace(account, new)?,
+                Change::Replace(new) => self.replace(account, new, &mut receipt)?,
                 Change::Delete {
                     kind,
                     id,
@@ -158,33 +159,7 @@ impl State {
         };
         let slot = self.put_key(key);
         let mut parts = BTreeMap::new();
-        for part in &new.parts {
-            let key = Key {
-                account,
-                seq,
-                part: part.part,
-                bytes: part.stored,
-                wrapped: part.key.clone(),
-            };
-            let slot = self.put_key(key);
-            let bytes = match &part.bytes {
-                PartBytes::Inline(sealed) => StoredBytes::Inline(sealed.as_bytes().to_vec()),
-                PartBytes::File(file) => StoredBytes::File(file.name()),
-            };
-            if parts
-                .insert(
-                    part.part,
-                    Part {
-                        size: part.size,
-                        slot,
-                        bytes,
-                    },
-                )
-                .is_some()
-            {
-                return Err(Rejected::AlreadyExists);
-            }
-        }
+        self.add_parts(account, seq, &mut parts, &new.parts)?;
         self.names.insert(name, seq);
         let record = Record {
             account,
@@ -201,6 +176,38 @@ impl State {
         Ok(())
     }
 
+    fn add_parts(
+        &mut self,
+        account: AccountId,
+        seq: u64,
+        parts: &mut BTreeMap<u32, Part>,
+        new: &[NewPart],
+    ) -> Result<(), Rejected> {
+        for part in new {
+            let key = Key {
+                account,
+                seq,
+                part: part.part,
+                bytes: part.stored,
+                wrapped: part.key.clone(),
+            };
+            let slot = self.put_key(key);
+            let bytes = match &part.bytes {
+                PartBytes::Inline(sealed) => StoredBytes::Inline(sealed.as_bytes().to_vec()),
+                PartBytes::File(file) => StoredBytes::File(file.name()),
+            };
+            let added = Part {
+                size: part.size,
+                slot,
+                bytes,
+            };
+            if parts.insert(part.part, added).is_some() {
+                return Err(Rejected::AlreadyExists);
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn find(&self, name: Name<'_>) -> Option<(u64, &Record)> {
         let seq = *self
             .names
@@ -208,7 +215,12 @@ impl State {
         self.records.get(&seq).map(|record| (seq, record))
     }
 
-    pub(super) fn replace(&mut self, account: AccountId, new: &Replacement) -> Result<(), Rejected> {
+    pub(super) fn replace(
+        &mut self,
+        account: AccountId,
+        new: &Replacement,
+        receipt: &mut Receipt,
+    ) -> Result<(), Rejected> {
         let name = Name {
             account,
             kind: &new.kind,
@@ -228,7 +240,24 @@ impl State {
             key.wrapped = new.key.clone();
             key.bytes = record.body.len() as u64;
         }
+        let mut parts = std::mem::take(&mut record.parts);
+        for number in &new.dropped {
+            let part = parts.remove(number).ok_or(Rejected::Corrupt(Corruption::Place))?;
+            self.keys.remove(&part.slot);
+            self.unwant(account, &part, receipt);
+        }
+        self.add_parts(account, seq, &mut parts, &new.added)?;
+        if let Some(record) = self.records.get_mut(&seq) {
+            record.parts = parts;
+        }
         Ok(())
+    }
+
+    fn unwant(&mut self, account: AccountId, part: &Part, receipt: &mut Receipt) {
+        if let StoredBytes::File(file) = part.bytes {
+            self.unwanted.insert(file, account);
+            receipt.freed.push(file);
+        }
     }
 
     pub(super) fn delete(
@@ -267,13 +296,8 @@ impl State {
             row.account == account && row.kind == record.kind && row.object.as_ref() == Some(&record.id)
         };
         self.jobs.retain(|_, row| !of_it(row));
-        let files = record.parts.values().filter_map(|part| match part.bytes {
-            StoredBytes::File(name) => Some(name),
-            StoredBytes::Inline(_) => None,
-        });
-        for file in files {
-            self.unwanted.insert(file, account);
-            receipt.freed.push(file);
+        for part in record.parts.values() {
+            self.unwant(account, part, receipt);
         }
         receipt.count += 1;
         self.shredding += 1;

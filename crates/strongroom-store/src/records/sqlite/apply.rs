@@ -31,6 +31,14 @@ pub(super) struct Unit<'w> {
     pub(super) current: &'w mut Option<Current>,
 }
 
+/// Where a part of a record stands.
+struct PartPlace {
+    place: i64,
+    number: u32,
+    slot: i64,
+    file: Option<String>,
+}
+
 /// An account's current branch version. Only this thread changes it.
 #[derive(Clone, Copy)]
 pub(super) struct Current {
@@ -94,7 +102,7 @@ impl Unit<'_> {
         let account = transaction.account;
         match change {
             Change::Insert(new) => self.insert(account, new),
-            Change::Replace(new) => self.replace(account, new),
+            Change::Replace(new) => self.replace(account, new, receipt),
             Change::Delete {
                 kind,
                 id,
@@ -187,7 +195,12 @@ impl Unit<'_> {
         Ok(())
     }
 
-    fn replace(&mut self, account: AccountId, new: &Replacement) -> Result<(), Rejected> {
+    fn replace(
+        &mut self,
+        account: AccountId,
+        new: &Replacement,
+        receipt: &mut Receipt,
+    ) -> Result<(), Rejected> {
         let found: Option<(i64, i64, i64)> = self
             .sql("SELECT seq, revision, slot FROM record WHERE account = ?1 AND kind = ?2 AND id = ?3")?
             .query_row((Account(account), &new.kind, &new.id), |row| row.try_into())
@@ -218,11 +231,49 @@ impl Unit<'_> {
             "UPDATE record SET revision = revision + 1, expires = ?2, body = ?3 WHERE seq = ?1",
             (seq, new.expires_ms.map(int), body),
         )?;
+        if !(new.dropped.is_empty() && new.added.is_empty()) {
+            self.replace_parts(account, seq, new, receipt)?;
+        }
         self.usage
             .add(account, &new.kind, old_branch, -1, -int(old.bytes));
         self.usage
             .add(account, &new.kind, new.key.branch_version(), 1, int(owner.bytes));
         Ok(())
+    }
+
+    fn replace_parts(
+        &mut self,
+        account: AccountId,
+        seq: i64,
+        new: &Replacement,
+        receipt: &mut Receipt,
+    ) -> Result<(), Rejected> {
+        let (dropped, kept): (Vec<_>, Vec<_>) = self
+            .parts_of(seq)?
+            .into_iter()
+            .partition(|part| new.dropped.contains(&part.number));
+        if dropped.len() != new.dropped.len() {
+            return Err(Rejected::Corrupt(Corruption::Place));
+        }
+        for part in dropped {
+            self.run("DELETE FROM part WHERE place = ?1", [part.place])?;
+            self.free_part(account, &new.kind, seq, part, receipt)?;
+        }
+        let is_there = |number: u32| kept.iter().any(|part| part.number == number);
+        let (first, last) = places(seq);
+        let mut free = (first..=last).filter(|place| kept.iter().all(|part| part.place != *place));
+        for part in &new.added {
+            if is_there(part.part) {
+                return Err(Rejected::AlreadyExists);
+            }
+            let place = free.next().ok_or(Rejected::Corrupt(Corruption::Place))?;
+            self.insert_part(account, (seq, place), &new.kind, part)?;
+        }
+        self.run(
+            "UPDATE record SET parts = ?2 WHERE seq = ?1",
+            (seq, len(kept.len() + new.added.len())),
+        )
+        .map(drop)
     }
 
     fn delete(
@@ -297,22 +348,46 @@ impl Unit<'_> {
         wrapped: &mut Vec<Vec<u8>>,
         receipt: &mut Receipt,
     ) -> Result<(), Rejected> {
-        let parts: Vec<(i64, u32, Option<String>)> = self
-            .sql("SELECT slot, part, file FROM part WHERE place BETWEEN ?1 AND ?2 ORDER BY place")?
-            .query_map(places(seq), |row| row.try_into())?
-            .collect::<Result<_, _>>()?;
-        for (slot, part, file) in parts {
-            wrapped.push(self.free_key(account, kind, slot, (seq, part))?);
-            if let Some(name) = file.and_then(|name| name.parse::<BlobName>().ok()) {
-                self.run(
-                    "INSERT INTO unwanted (file, account) VALUES (?1, ?2)",
-                    (name.to_string(), Account(account)),
-                )?;
-                receipt.freed.push(name);
-            }
+        for part in self.parts_of(seq)? {
+            wrapped.push(self.free_part(account, kind, seq, part, receipt)?);
         }
         self.run("DELETE FROM part WHERE place BETWEEN ?1 AND ?2", places(seq))
             .map(drop)
+    }
+
+    fn parts_of(&self, seq: i64) -> Result<Vec<PartPlace>, Rejected> {
+        let parts = self
+            .sql("SELECT place, part, slot, file FROM part WHERE place BETWEEN ?1 AND ?2 ORDER BY part")?
+            .query_map(places(seq), |row| {
+                Ok(PartPlace {
+                    place: row.get(0)?,
+                    number: row.get(1)?,
+                    slot: row.get(2)?,
+                    file: row.get(3)?,
+                })
+            })?
+            .collect::<Result<_, _>>()?;
+        Ok(parts)
+    }
+
+    /// Destroys a part's key, which it gives as it was wrapped, and notes its file.
+    fn free_part(
+        &mut self,
+        account: AccountId,
+        kind: &str,
+        seq: i64,
+        part: PartPlace,
+        receipt: &mut Receipt,
+    ) -> Result<Vec<u8>, Rejected> {
+        let wrapped = self.free_key(account, kind, part.slot, (seq, part.number))?;
+        if let Some(name) = part.file.and_then(|name| name.parse::<BlobName>().ok()) {
+            self.run(
+                "INSERT INTO unwanted (file, account) VALUES (?1, ?2)",
+                (name.to_string(), Account(account)),
+            )?;
+            receipt.freed.push(name);
+        }
+        Ok(wrapped)
     }
 
     fn rewrap(

@@ -72,7 +72,7 @@ impl FromSql for Version {
     }
 }
 
-/// The places in `part` that belong to a record, the first and the last: its parts stand there by rising number. A record whose
+/// The places in `part` that belong to a record, the first and the last: its parts stand there as they came. A record whose
 /// `seq` is beyond what this program gives has none.
 pub(super) fn places(seq: i64) -> (i64, i64) {
     let first = seq.saturating_mul(len(limits::PARTS));

@@ -56,7 +56,7 @@ fn stored_record(row: &Row<'_>) -> rusqlite::Result<Bare> {
 fn with_parts(connection: &Connection, (mut record, parts, seq): Bare) -> rusqlite::Result<StoredRecord> {
     if parts > 0 {
         record.parts = connection
-            .prepare_cached("SELECT part, size FROM part WHERE place BETWEEN ?1 AND ?2 ORDER BY place")?
+            .prepare_cached("SELECT part, size FROM part WHERE place BETWEEN ?1 AND ?2")?
             .query_map(places(seq), |row| {
                 Ok(PartSize {
                     part: row.get(0)?,
@@ -64,6 +64,8 @@ fn with_parts(connection: &Connection, (mut record, parts, seq): Bare) -> rusqli
                 })
             })?
             .collect::<Result<_, _>>()?;
+        // Places are given as parts come, not by number.
+        record.parts.sort_unstable_by_key(|size| size.part);
     }
     Ok(record)
 }

@@ -89,6 +89,8 @@ impl Churn<'_> {
             expires_ms: None,
             key: key.clone(),
             body: Sealed::pretend(vec![7; usize::try_from(self.dice.roll(3000)).unwrap()]),
+            dropped: Vec::new(),
+            added: Vec::new(),
         };
         let change = Change::Replace(Box::new(replacement));
         self.records
