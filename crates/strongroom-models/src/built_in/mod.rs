@@ -16,6 +16,7 @@ use futures::stream;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
+pub(crate) use worker::harden_worker;
 pub use worker::worker_main;
 
 use crate::engine::{BoxFuture, ChunkStream, Engine, EngineError, ModelCard, Object};

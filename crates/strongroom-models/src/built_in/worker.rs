@@ -57,6 +57,12 @@ fn load(folder: Option<PathBuf>) -> Result<Model, String> {
         .map_err(|error| error.to_string())
 }
 
+/// What any process does first that holds customers' content: no dumps, and no words of a panic.
+pub(crate) fn harden_worker() -> Result<(), String> {
+    silence_panics();
+    leave_no_dumps()
+}
+
 /// Neither a core file nor a debugger of the same user gets at the weights and the prompts.
 fn leave_no_dumps() -> Result<(), String> {
     let none = Rlimit {
