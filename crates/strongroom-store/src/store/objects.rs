@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strongroom_seal::{AccountId, ObjectKey};
+use strongroom_seal::{AccountId, BranchKey, BranchVersion, ObjectKey};
 
 use super::{Inner, Misses, Store, keys::KeyMiss, millis};
 use crate::{
@@ -11,7 +11,9 @@ use crate::{
     limits,
     object::{Change as ObjectChange, Expiry, Listing, Meta, NewObject, Object, Page, PartSize},
     permit::{Action, Permit},
-    records::{Change, Check, Name, NewPart, NewRecord, PageQuery, Replacement, StoredRecord, Transaction},
+    records::{
+        Change, Check, Name, NewPart, NewRecord, PageQuery, Receipt, Replacement, StoredRecord, Transaction,
+    },
     sealing::{Clear, open_record, part_context, record_context, seal_record},
     staging::Target,
 };
@@ -22,19 +24,9 @@ impl Store {
         let account = permit.demand(Action::Write)?;
         let mut lease = self.inner.keyring.lease(account).await?;
         let now_ms = self.inner.now_ms();
-        check_body(new.body)?;
-        let parts = check_parts(account, &new)?;
-        let clear = Clear {
-            created_ms: now_ms,
-            expires_ms: after(now_ms, new.expires),
-            revision: 1,
-            parts,
-        };
-        let meta = meta_of(new.kind, new.id.clone(), &clear);
-        let (transaction, keys) = insertion(&lease, account, now_ms, new, &clear)?;
-        self.inner
-            .commit_wrapped(&mut lease, transaction, &keys, limits::COMMIT_TRIES)
-            .await?;
+        let meta = meta_of_new(account, now_ms, &new)?;
+        let sealing = sealed_changes(&lease, account, now_ms, vec![new], Vec::new())?;
+        self.inner.commit_sealed(&mut lease, account, sealing).await?;
         Ok(meta)
     }
 
@@ -186,32 +178,105 @@ impl Inner {
         change: &ObjectChange<'_>,
     ) -> Result<Meta, StoreError> {
         let now_ms = self.now_ms();
-        let clear = Clear {
-            created_ms: found.created_ms,
-            expires_ms: match change.expires {
-                Expiry::Keep => found.expires_ms,
-                Expiry::Never => None,
-                Expiry::In(time) => after(now_ms, Some(time)),
-            },
-            revision: found.revision + 1,
-            parts: found.parts.clone(),
-        };
-        let (transaction, key) = replacement(lease, account, now_ms, found, &clear, change.body)?;
-        self.commit_wrapped(lease, transaction, &[key], limits::COMMIT_TRIES)
-            .await?;
+        let clear = clear_after(found, now_ms, change.expires);
+        let change = ObjectChange { ..*change };
+        let sealing = sealed_changes(lease, account, now_ms, Vec::new(), vec![(found, change)])?;
+        self.commit_sealed(lease, account, sealing).await?;
         self.traces.leave();
         Ok(meta_of(&found.kind, found.id.clone(), &clear))
+    }
+
+    /// Commits what was sealed just now.
+    pub(super) async fn commit_sealed(
+        &self,
+        lease: &mut Lease,
+        account: AccountId,
+        sealing: Sealing,
+    ) -> Result<Receipt, StoreError> {
+        let mut transaction = Transaction::new(account, self.now_ms())
+            .check(Check::CurrentBranch(sealing.branch))
+            .gated(lease.clone());
+        transaction.changes = sealing.changes;
+        let tries = limits::COMMIT_TRIES;
+        Ok(self
+            .commit_wrapped(lease, transaction, &sealing.keys, tries)
+            .await?)
+    }
+}
+
+/// Changes to be committed under one branch version, with the keys that are wrapped in them, in the same order.
+pub(crate) struct Sealing {
+    pub(crate) changes: Vec<Change>,
+    pub(crate) keys: Vec<ObjectKey>,
+    pub(crate) branch: BranchVersion,
+}
+
+/// Seals new objects and new bodies of found ones, all under the lease's current branch version.
+pub(crate) fn sealed_changes(
+    lease: &Lease,
+    account: AccountId,
+    now_ms: u64,
+    puts: Vec<NewObject<'_>>,
+    updates: Vec<(&Meta, ObjectChange<'_>)>,
+) -> Result<Sealing, StoreError> {
+    let guard = lease.guard()?;
+    let branch = guard.current();
+    let mut sealing = Sealing {
+        changes: Vec::with_capacity(puts.len() + updates.len()),
+        keys: Vec::new(),
+        branch: branch.version(),
+    };
+    for new in puts {
+        let clear = clear_of_new(account, now_ms, &new)?;
+        insertion(branch, account, new, &clear, &mut sealing)?;
+    }
+    for (found, change) in updates {
+        let clear = clear_after(found, now_ms, change.expires);
+        replacement(branch, account, found, &clear, change.body, &mut sealing)?;
+    }
+    Ok(sealing)
+}
+
+/// What stands beside a new object in the clear.
+fn clear_of_new(account: AccountId, now_ms: u64, new: &NewObject<'_>) -> Result<Clear, StoreError> {
+    Ok(Clear {
+        created_ms: now_ms,
+        expires_ms: after(now_ms, new.expires),
+        revision: 1,
+        parts: check_parts(account, new)?,
+    })
+}
+
+pub(super) fn meta_of_new(account: AccountId, now_ms: u64, new: &NewObject<'_>) -> Result<Meta, StoreError> {
+    Ok(meta_of(
+        new.kind,
+        new.id.clone(),
+        &clear_of_new(account, now_ms, new)?,
+    ))
+}
+
+fn clear_after(found: &Meta, now_ms: u64, expires: Expiry) -> Clear {
+    Clear {
+        created_ms: found.created_ms,
+        expires_ms: match expires {
+            Expiry::Keep => found.expires_ms,
+            Expiry::Never => None,
+            Expiry::In(time) => after(now_ms, Some(time)),
+        },
+        revision: found.revision + 1,
+        parts: found.parts.clone(),
     }
 }
 
 /// Seals a new object and wraps its keys: the record's first, then each part's.
 fn insertion(
-    lease: &Lease,
+    branch: &BranchKey,
     account: AccountId,
-    now_ms: u64,
     new: NewObject<'_>,
     clear: &Clear,
-) -> Result<(Transaction, Vec<ObjectKey>), StoreError> {
+    sealing: &mut Sealing,
+) -> Result<(), StoreError> {
+    check_body(new.body)?;
     let NewObject {
         kind,
         id,
@@ -220,14 +285,11 @@ fn insertion(
         ..
     } = new;
     blobs.sort_unstable_by_key(|blob| blob.target.part);
-    let guard = lease.guard()?;
-    let branch = guard.current();
     let context = record_context(account, kind, &id)?;
     let key = ObjectKey::generate()?;
     let sealed = seal_record(&key, &context, clear, body)?;
     let wrapped = branch.wrap(&context, &key)?;
-    let mut keys = Vec::with_capacity(1 + blobs.len());
-    keys.push(key);
+    sealing.keys.push(key);
     let mut parts = Vec::with_capacity(blobs.len());
     for blob in blobs {
         let part = blob.target.part;
@@ -239,7 +301,7 @@ fn insertion(
             key,
             bytes: blob.bytes,
         });
-        keys.push(blob.key);
+        sealing.keys.push(blob.key);
     }
     let record = NewRecord {
         kind,
@@ -250,23 +312,19 @@ fn insertion(
         body: sealed,
         parts,
     };
-    let transaction = Transaction::new(account, now_ms)
-        .check(Check::CurrentBranch(branch.version()))
-        .change(Change::Insert(Box::new(record)))
-        .gated(lease.clone());
-    Ok((transaction, keys))
+    sealing.changes.push(Change::Insert(Box::new(record)));
+    Ok(())
 }
 
 fn replacement(
-    lease: &Lease,
+    branch: &BranchKey,
     account: AccountId,
-    now_ms: u64,
     found: &Meta,
     clear: &Clear,
     body: &[u8],
-) -> Result<(Transaction, ObjectKey), StoreError> {
-    let guard = lease.guard()?;
-    let branch = guard.current();
+    sealing: &mut Sealing,
+) -> Result<(), StoreError> {
+    check_body(body)?;
     let context = record_context(account, &found.kind, &found.id)?;
     let key = ObjectKey::generate()?;
     let replacement = Replacement {
@@ -277,11 +335,9 @@ fn replacement(
         key: branch.wrap(&context, &key)?,
         body: seal_record(&key, &context, clear, body)?,
     };
-    let transaction = Transaction::new(account, now_ms)
-        .check(Check::CurrentBranch(branch.version()))
-        .change(Change::Replace(Box::new(replacement)))
-        .gated(lease.clone());
-    Ok((transaction, key))
+    sealing.keys.push(key);
+    sealing.changes.push(Change::Replace(Box::new(replacement)));
+    Ok(())
 }
 
 fn check_body(body: &[u8]) -> Result<(), StoreError> {
