@@ -11,8 +11,10 @@ mod limits;
 mod model;
 mod train;
 mod upstream;
+mod weights;
 
-pub use built_in::{BuiltIn, BuiltInConfig, LoadError, ModelSource, REHEARSAL_MODEL, worker_main};
+pub use built_in::{BuiltIn, BuiltInConfig, LoadError, ModelSource, REHEARSAL_MODEL, Tuned, worker_main};
 pub use engine::{BoxFuture, BoxStream, ChunkStream, Engine, EngineError, ModelCard, Object};
 pub use train::{TrainError, train_rehearsal};
 pub use upstream::{ApiKey, Timeouts, Upstream, UpstreamConfig, UpstreamConfigError};
+pub use weights::{OpenWeights, WeightSource, WeightsCheck, WeightsError, Withheld};
