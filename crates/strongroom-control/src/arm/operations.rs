@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use http::header::{HeaderName, LOCATION, RETRY_AFTER as RETRY_AFTER_HEADER};
+use http::header::{LOCATION, RETRY_AFTER as RETRY_AFTER_HEADER};
 use http::{Method, StatusCode};
 use rusqlite::OptionalExtension;
 use serde_json::json;
 use strongroom_azure::{ErrorBody, Problem, ResourceId};
 use uuid::Uuid;
 
-use super::call::{Answer, Call};
+use super::call::{ASYNC_OPERATION, Answer, Call};
 use super::cognitive::{making, switching};
 use super::event::{Event, Progress};
 use super::fault::{Fault, Outcome, missing};
@@ -124,10 +124,7 @@ pub(crate) fn accepted(call: &Call, operation: &Operation) -> Answer {
         call.link(&path, &[("api-version", version)])
     };
     Answer::empty(StatusCode::ACCEPTED)
-        .with(
-            HeaderName::from_static("azure-asyncoperation"),
-            link("operationStatuses"),
-        )
+        .with(ASYNC_OPERATION, link("operationStatuses"))
         .with(LOCATION, link("operationResults"))
         .with(RETRY_AFTER_HEADER, RETRY_AFTER.to_string())
 }

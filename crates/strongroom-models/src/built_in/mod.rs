@@ -336,10 +336,9 @@ impl Engine for BuiltIn {
 
 impl State {
     fn forgive(&mut self) {
-        *self = Self {
-            worker: self.worker.take(),
-            ..Self::default()
-        };
+        self.crashes = 0;
+        self.not_before = None;
+        self.failure = None;
     }
 
     /// The first crash costs nothing, so that one bad request does not shut others out; then the wait doubles.

@@ -124,8 +124,9 @@ async fn a_customers_model_lives_under_the_key_from_its_first_byte_to_its_last()
     std::fs::remove_file(&blob).unwrap();
 
     // Neither the name nor the weights ever stood on a disk in the clear.
-    let place = rig.system.stop().await.unwrap();
-    let folders = ["service", "logs"].map(|folder| place.path().join(folder));
+    let root = rig.folder().root().to_owned();
+    let _place = rig.system.stop().await.unwrap();
+    let folders = ["service", "logs"].map(|folder| root.join(folder));
     let folders: Vec<&Path> = folders.iter().map(std::path::PathBuf::as_path).collect();
     assert!(words.search(&folders).unwrap().is_empty());
     let mark: &[u8] = &weights.in_memory;
@@ -166,11 +167,12 @@ async fn a_backup_of_the_records_brings_a_deleted_model_back_for_as_long_as_the_
     let model = import(&rig, "night", &Weights::new().bytes).await;
     deployed(&rig, "own", &model, "Shutdown").await;
     let said = until_answered(&rig, "own").await;
+    let root = rig.folder().root().to_owned();
     let place = rig.system.stop().await.unwrap();
-    let (service, backup) = (place.path().join("service"), place.path().join("backup"));
+    let (service, backup) = (root.join("service"), place.path().join("backup"));
     copy(&service, &backup);
 
-    let rig = Rig::with(SystemOptions::over(place.path()).unwrap()).await;
+    let rig = Rig::with(SystemOptions::over(&root).unwrap()).await;
     // A deployment comes back by itself.
     assert_eq!(until_answered(&rig, "own").await, said);
     assert_eq!(manage(&rig, Method::DELETE, "own", None).await.0, 200);
@@ -180,7 +182,7 @@ async fn a_backup_of_the_records_brings_a_deleted_model_back_for_as_long_as_the_
 
     std::fs::remove_dir_all(&service).unwrap();
     copy(&backup, &service);
-    let rig = Rig::with(SystemOptions::over(place.path()).unwrap()).await;
+    let rig = Rig::with(SystemOptions::over(&root).unwrap()).await;
     rig.disable_key().await.unwrap();
     let (status, told) = manage(&rig, Method::PUT, "own", Some(wanted(&model, "Shutdown"))).await;
     assert_eq!(

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::rig::{
-    Rig, Weights, chat, deployed, gone, import, is_there, manage, until_answered, weight_events,
+    Rig, Weights, about_model, chat, deployed, gone, import, is_there, manage, until_answered, weight_events,
 };
 use crate::{BOUND, PATIENCE, SLACK};
 
@@ -122,8 +122,13 @@ async fn drain_lets_what_is_in_flight_finish_and_then_forgets() {
     let worker = deployed(&rig, "own", &model, "Drain").await;
     let under_way = stream(&rig, "own").await;
     rig.disable_key().await.unwrap();
-    let refused = timeout(BOUND + SLACK, async { while chat(&rig, "own").await.0 == 200 {} });
-    refused.await.expect("nothing new is answered within the bound");
+    let refused = timeout(BOUND + SLACK, async {
+        while about_model(&rig, Method::GET, &model).await.0 == 200 {}
+    });
+    refused.await.expect("the loss is heard within the bound");
+    // Nothing new, though the process is there, and at work.
+    assert_eq!(chat(&rig, "own").await, (403, "customer_key_refused".to_owned()));
+    assert!(is_there(worker) && !under_way.is_finished());
     let (is_whole, _) = under_way.await.unwrap();
     assert!(is_whole, "what was in flight is finished");
     let finished = Instant::now();
