@@ -16,8 +16,9 @@ mod random;
 mod train;
 mod training;
 mod upstream;
+mod weights;
 
-pub use built_in::{BuiltIn, BuiltInConfig, LoadError, ModelSource, REHEARSAL_MODEL, worker_main};
+pub use built_in::{BuiltIn, BuiltInConfig, LoadError, ModelSource, REHEARSAL_MODEL, Tuned, worker_main};
 pub use engine::{BoxFuture, BoxStream, ChunkStream, Engine, EngineError, ModelCard, Object};
 pub use train::{TrainError, train_rehearsal};
 pub use training::{
@@ -26,3 +27,4 @@ pub use training::{
     TrainingEvent, TrainingOrder, WeightsHead, trainer_main,
 };
 pub use upstream::{ApiKey, Timeouts, Upstream, UpstreamConfig, UpstreamConfigError};
+pub use weights::{OpenWeights, WeightSource, WeightsCheck, WeightsError, Withheld};

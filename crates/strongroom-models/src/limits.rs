@@ -19,6 +19,10 @@ pub(crate) const MODEL_TOKENIZER_BYTES: u64 = 64 << 20;
 pub(crate) const MODEL_WEIGHT_FILE_BYTES: u64 = 64 << 30;
 /// `*.safetensors` files in one folder.
 pub(crate) const MODEL_FILES: usize = 256;
+/// The header of weights that come as a stream.
+pub(crate) const WEIGHTS_HEADER: usize = 16 << 20;
+/// Tensors of weights that come as a stream.
+pub(crate) const WEIGHTS_TENSORS: usize = 100_000;
 /// Tokens that a model knows.
 pub(crate) const MODEL_VOCABULARY: usize = 1 << 20;
 /// Width of any layer.

@@ -10,6 +10,11 @@ pub(crate) fn response() -> String {
     with_prefix("resp_")
 }
 
+/// The last part of a fine-tuned model's name.
+pub(crate) fn fine_tuned() -> String {
+    with_prefix("")
+}
+
 pub(crate) fn message() -> String {
     with_prefix("msg_")
 }

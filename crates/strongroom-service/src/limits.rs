@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// The longest file accepted, in bytes.
     pub file_bytes: u64,
+    /// The longest weights of a fine-tuned model accepted, in bytes.
+    pub weight_bytes: u64,
     /// The longest JSON body accepted, in bytes.
     pub json_bytes: usize,
     /// Bytes of JSON bodies held in memory at once, over all accounts; short bodies do not count.
@@ -29,6 +31,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             file_bytes: 512 * 1024 * 1024,
+            weight_bytes: 64 * 1024 * 1024 * 1024,
             json_bytes: 8 * 1024 * 1024,
             json_held: 512 * 1024 * 1024,
             body_idle: Duration::from_secs(30),
@@ -73,6 +76,10 @@ pub(crate) const FILE_NAME_BYTES: usize = 512;
 pub(crate) const NAME_BYTES: usize = 128;
 /// The longest credential, in bytes.
 pub(crate) const CREDENTIAL_BYTES: usize = 16 * 1024;
+/// The longest name of a fine-tuned model, in bytes: it holds its base model's.
+pub(crate) const TUNED_NAME_BYTES: usize = 512;
+/// The longest suffix that a fine-tuned model's name may be given, in bytes.
+pub(crate) const SUFFIX_BYTES: usize = 64;
 /// Files in one page of a listing; also the default.
 pub(crate) const FILES_PAGE: u32 = 10_000;
 /// Input items in one page, and the default.

@@ -14,7 +14,7 @@ use crate::paging::{self, Paging};
 use crate::problem::Problem;
 
 pub(crate) use content::content;
-pub(crate) use upload::upload;
+pub(crate) use upload::{set, twice, upload};
 
 /// The kind under which files are stored.
 const KIND: &str = "file";

@@ -197,7 +197,7 @@ fn check_name(name: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn set(
+pub(crate) async fn set(
     field: &mut Option<String>,
     name: &'static str,
     parts: &mut Multipart<Arriving>,
@@ -222,7 +222,7 @@ async fn set(
     Ok(())
 }
 
-fn twice(name: &'static str) -> Problem {
+pub(crate) fn twice(name: &'static str) -> Problem {
     Problem::invalid(name, format!("The form brings '{name}' more than once."))
 }
 

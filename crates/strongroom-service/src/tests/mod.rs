@@ -5,6 +5,7 @@ mod bad_input;
 mod chat;
 mod files;
 mod journal;
+mod models;
 mod responses;
 mod revocation;
 mod rig;
