@@ -1,8 +1,10 @@
 """The running `strongroom up` that every suite talks to, as its environment file and its own commands show it."""
 
 import base64
+import contextlib
 import json
 import os
+import pathlib
 import subprocess
 import time
 
@@ -14,6 +16,14 @@ ARM_AUDIENCE = "https://management.azure.com/"
 # A form of login without a question to the real Entra whether the authority is one.
 HERE = {"disable_instance_discovery": True}
 START_SECONDS = 120
+WEIGHTS = pathlib.Path(__file__).parents[1] / "crates/strongroom-models/rehearsal/model.safetensors"
+
+
+def wait_until(true):
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
 
 
 class Instance:
@@ -40,6 +50,31 @@ class Instance:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
         return json.loads(done.stdout)
+
+    @contextlib.contextmanager
+    def tuned_model(self, suffix):
+        """A fine-tuned model: the rehearsal model's weights, brought as another's. Gives its name."""
+        brought = self.run("model", "import", "--base", "rehearsal", "--name", suffix, str(WEIGHTS))
+        name = brought[0]["id"]
+        yield name
+        if name in [model["id"] for model in self.run("model", "list")]:
+            self.run("model", "delete", "--name", name)
+
+    @contextlib.contextmanager
+    def blind(self):
+        """Without the customer key."""
+        self.run("key", "disable")
+        try:
+            wait_until(lambda: self.run("status")["key"]["state"] == "refused")
+            yield
+        finally:
+            self.run("key", "enable")
+            wait_until(self.sees)
+
+    def sees(self):
+        """Whether the data plane answers."""
+        command = [os.environ["STRONGROOM_BINARY"], "model", "list", "--data", os.environ["STRONGROOM_DATA"]]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def application(self, name):
         """A new application: `id`, `appId`, `password`."""

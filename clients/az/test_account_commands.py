@@ -72,6 +72,26 @@ def test_models_are_deployed_listed_and_taken_off(az, account):
     assert az("cognitiveservices", "account", "deployment", "list", *of) == []
 
 
+def test_a_fine_tuned_model_is_deployed_and_not_while_its_key_is_off(az, instance):
+    of = ["--name", instance.account, "--resource-group", instance.group]
+    deployment = ["cognitiveservices", "account", "deployment"]
+    name = "az-" + secrets.token_hex(3)
+    with instance.tuned_model("az") as model:
+        wanted = ["--model-name", model, "--model-version", "1", "--model-format", "OpenAI", "--sku-name", "Standard", "--sku-capacity", "1"]
+        assert model in [row["name"] for row in az("cognitiveservices", "account", "list-models", *of)]
+        with instance.blind():
+            refused = az.refused(*deployment, "create", *of, "--deployment-name", name, *wanted)
+            assert "customer_key_refused" in refused
+        made = az(*deployment, "create", *of, "--deployment-name", name, *wanted)
+        assert (made["properties"]["provisioningState"], made["properties"]["model"]["name"]) == ("Succeeded", model)
+        shown, listed = az.together([*deployment, "show", *of, "--deployment-name", name], [*deployment, "list", *of])
+        assert shown["id"] == made["id"] and name in [row["name"] for row in listed]
+        unknown = [*wanted[:1], model.replace(":az:", ":other:"), *wanted[2:]]
+        assert "DeploymentModelNotSupported" in az.refused(*deployment, "create", *of, "--deployment-name", name + "2", *unknown)
+        az(*deployment, "delete", *of, "--deployment-name", name)
+        assert name not in [row["name"] for row in az(*deployment, "list", *of)]
+
+
 def encryption(vault, key):
     return json.dumps({"keySource": "Microsoft.KeyVault", "keyVaultProperties": {"keyVaultUri": vault, "keyName": key, "keyVersion": ""}})
 

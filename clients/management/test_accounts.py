@@ -72,6 +72,23 @@ def test_deployments_are_made_read_listed_and_deleted(client, group, account):
         client.deployments.get(group.name, account.name, "first")
 
 
+def test_a_fine_tuned_model_is_deployed_and_not_while_its_key_is_off(client, instance):
+    place, name = (instance.group, instance.account), "sdk-" + secrets.token_hex(3)
+    with instance.tuned_model("sdk") as model:
+        wanted = {"sku": {"name": "Standard", "capacity": 1}, "properties": {"model": {"format": "OpenAI", "name": model, "version": "1"}}}
+        assert model in [row.name for row in client.accounts.list_models(*place)]
+        with instance.blind(), pytest.raises(HttpResponseError) as refused:
+            client.deployments.begin_create_or_update(*place, name, wanted).result()
+        assert codes(refused)[:2] == (403, "customer_key_refused")
+        made = client.deployments.begin_create_or_update(*place, name, wanted).result()
+        assert (made.properties.provisioning_state, made.properties.model.name) == ("Succeeded", model)
+        assert client.deployments.get(*place, name).id == made.id
+        assert name in [row.name for row in client.deployments.list(*place)]
+        client.deployments.begin_delete(*place, name).result()
+        with pytest.raises(ResourceNotFoundError):
+            client.deployments.get(*place, name)
+
+
 def test_a_deleted_account_is_listed_holds_its_name_and_is_recovered_or_purged(client, group, account):
     client.accounts.begin_delete(group.name, account.name).result()
     with pytest.raises(ResourceNotFoundError):

@@ -16,7 +16,7 @@ use http::{Method, Request};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use strongroom_control::{
-    Account, AiService, Arm, ArmParts, BuiltInRole, Control, Encryption, NewAccount, ServedModel,
+    Account, AiService, Arm, ArmParts, BuiltInRole, Control, Encryption, LoadFault, NewAccount, ServedModel,
     ServiceFault,
 };
 use strongroom_journal::{Journal, SigningKey};
@@ -46,6 +46,14 @@ struct Nobody;
 impl AiService for Nobody {
     fn models(&self) -> Vec<ServedModel> {
         Vec::new()
+    }
+
+    fn tuned_models(&self, _: AccountId) -> BoxFuture<'_, Result<Vec<ServedModel>, LoadFault>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn load<'a>(&'a self, _: AccountId, _: &'a str) -> BoxFuture<'a, Result<(), LoadFault>> {
+        Box::pin(async { Ok(()) })
     }
 
     fn settle(&self, _: AccountId) -> BoxFuture<'_, Result<(), ServiceFault>> {

@@ -102,6 +102,9 @@ pub(crate) const DEPLOYMENT_CAPACITY: u64 = 1000;
 /// Deployments that one account may have.
 pub(crate) const DEPLOYMENTS: usize = 1000;
 
+/// Length of the name of a model that is deployed, in bytes.
+pub(crate) const DEPLOYED_MODEL: usize = 512;
+
 /// Role assignments that one directory may have, as many as one Azure subscription has.
 pub(crate) const ASSIGNMENTS: usize = 4000;
 

@@ -217,7 +217,7 @@ fn data_actions_become_rights_in_the_service() {
         .ensure_assignment(administrator.object_id, user, &scope)
         .unwrap();
     let rights = control.openai_rights(&who, &account);
-    assert!(rights.models && rights.chat && rights.embeddings);
+    assert!(rights.models.read && rights.chat && rights.embeddings);
     assert!(rights.files.read && !rights.files.write && !rights.files.delete);
     assert!(rights.responses.read && rights.responses.write && rights.responses.delete);
     assert!(!control.may(

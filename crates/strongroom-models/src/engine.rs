@@ -7,6 +7,8 @@ use std::time::Duration;
 use futures::Stream;
 use serde_json::{Map, Value};
 
+use crate::weights::Withheld;
+
 /// A boxed future, so that engines can stand behind `dyn Engine`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -89,6 +91,9 @@ pub enum EngineError {
         /// Its message, cleaned.
         message: String,
     },
+    /// Whoever keeps the model's weights does not give them out; the reason says whether that may change.
+    #[error("the model's weights are not given out: {0}")]
+    Withheld(Withheld),
     /// The engine was stopped while at work, as a revocation does.
     #[error("the model was stopped")]
     Stopped,

@@ -47,8 +47,8 @@ pub struct Caller {
 /// What a caller may do in the data plane, by family of routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rights {
-    /// See models.
-    pub models: bool,
+    /// Models; those that are kept are the fine-tuned ones.
+    pub models: Crud,
     /// Files.
     pub files: Crud,
     /// Stored responses. To make one is to ask a model and keep the answer.
@@ -92,7 +92,7 @@ impl Crud {
 impl Rights {
     /// Everything: what an account key may do.
     pub const ALL: Self = Self {
-        models: true,
+        models: Crud::ALL,
         files: Crud::ALL,
         responses: Crud::ALL,
         completions: Crud::ALL,
@@ -121,7 +121,7 @@ pub enum AuthDenied {
 /// A right that a route asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Right {
-    Models,
+    Models(Act),
     Files(Act),
     Responses(Act),
     Completions(Act),
@@ -140,7 +140,7 @@ pub(crate) enum Act {
 impl Rights {
     fn holds(self, right: Right) -> bool {
         match right {
-            Right::Models => self.models,
+            Right::Models(act) => self.models.holds(act),
             Right::Files(act) => self.files.holds(act),
             Right::Responses(act) => self.responses.holds(act),
             Right::Completions(act) => self.completions.holds(act),
@@ -194,15 +194,17 @@ impl Permits {
     }
 }
 
-/// Asking a model touches no storage, and models are not kept there.
+/// Asking a model touches no storage.
 fn action(right: Right) -> Option<Action> {
     match right {
-        Right::Files(act) | Right::Responses(act) | Right::Completions(act) => Some(match act {
-            Act::Read => Action::Read,
-            Act::Write => Action::Write,
-            Act::Delete => Action::Delete,
-        }),
-        Right::Models | Right::Chat | Right::Embeddings => None,
+        Right::Models(act) | Right::Files(act) | Right::Responses(act) | Right::Completions(act) => {
+            Some(match act {
+                Act::Read => Action::Read,
+                Act::Write => Action::Write,
+                Act::Delete => Action::Delete,
+            })
+        }
+        Right::Chat | Right::Embeddings => None,
     }
 }
 

@@ -18,6 +18,11 @@ pub(crate) fn completion() -> String {
     with_prefix("chatcmpl-")
 }
 
+/// The last part of a fine-tuned model's name.
+pub(crate) fn fine_tuned() -> String {
+    with_prefix("")
+}
+
 pub(crate) fn message() -> String {
     with_prefix("msg_")
 }

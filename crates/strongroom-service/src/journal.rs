@@ -42,10 +42,40 @@ pub enum ServiceEvent {
         /// When, in milliseconds since the Unix epoch.
         at_ms: u64,
     },
+    /// Something happened to weights that a deployment opened into memory.
+    Weights {
+        /// The account.
+        account: AccountId,
+        /// The deployment's name.
+        deployment: String,
+        /// What the store knows the model by.
+        model: String,
+        /// What happened.
+        what: WeightsEvent,
+        /// When, in milliseconds since the Unix epoch.
+        at_ms: u64,
+    },
     /// The store's events came faster than they were taken; this many are not in the journal.
     Missed {
         /// How many.
         count: u64,
+    },
+}
+
+/// What happens to weights in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightsEvent {
+    /// They are being opened into a worker process.
+    Opened,
+    /// The key is denied, and by the deployment's policy they stay nonetheless.
+    Residual {
+        /// Why the key is denied.
+        denied: KeyDenied,
+    },
+    /// The process that had them is gone.
+    Gone {
+        /// Why the key was denied, if it had to go for that.
+        denied: Option<KeyDenied>,
     },
 }
 
@@ -63,6 +93,23 @@ impl ServiceEvent {
             } => json!({
                 "event": "cut", "account": account.to_string(), "route": route, "answer": word(Some(*denied)), "at_ms": at_ms,
             }),
+            Self::Weights {
+                account,
+                deployment,
+                model,
+                what,
+                at_ms,
+            } => {
+                let (event, denied) = match what {
+                    WeightsEvent::Opened => ("weights_opened", None),
+                    WeightsEvent::Residual { denied } => ("weights_residual", Some(*denied)),
+                    WeightsEvent::Gone { denied } => ("weights_gone", *denied),
+                };
+                json!({
+                    "event": event, "account": account.to_string(), "deployment": deployment, "model": model,
+                    "answer": word(denied), "at_ms": at_ms,
+                })
+            }
             Self::Missed { count } => json!({ "event": "missed", "count": count }),
         };
         match entry {

@@ -13,6 +13,8 @@ pub struct Limits {
     pub upload_bytes: u64,
     /// How long an upload takes parts.
     pub upload_life: Duration,
+    /// The longest weights of a fine-tuned model accepted, in bytes.
+    pub weight_bytes: u64,
     /// The longest JSON body accepted, in bytes.
     pub json_bytes: usize,
     /// Bytes of JSON bodies held in memory at once, over all accounts; short bodies do not count.
@@ -38,6 +40,7 @@ impl Default for Limits {
             part_bytes: 64 * 1024 * 1024,
             upload_bytes: 8 * 1024 * 1024 * 1024,
             upload_life: Duration::from_secs(3600),
+            weight_bytes: 64 * 1024 * 1024 * 1024,
             json_bytes: 8 * 1024 * 1024,
             json_held: 512 * 1024 * 1024,
             body_idle: Duration::from_secs(30),
@@ -92,6 +95,10 @@ pub(crate) const CLOSE_TRIES: usize = 64;
 pub(crate) const NAME_BYTES: usize = 128;
 /// The longest credential, in bytes.
 pub(crate) const CREDENTIAL_BYTES: usize = 16 * 1024;
+/// The longest name of a fine-tuned model, in bytes: it holds its base model's.
+pub(crate) const TUNED_NAME_BYTES: usize = 512;
+/// The longest suffix that a fine-tuned model's name may be given, in bytes.
+pub(crate) const SUFFIX_BYTES: usize = 64;
 /// Files in one page of a listing; also the default.
 pub(crate) const FILES_PAGE: u32 = 10_000;
 /// Input items in one page, and the default.

@@ -9,6 +9,7 @@ use strongroom_store::{AccountId, PermitAuthority, Store};
 use tokio::sync::watch;
 
 use crate::auth::Authenticate;
+use crate::fine_tuned::{Bases, TunedDeployment};
 use crate::journal::ServiceJournal;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -23,6 +24,8 @@ pub struct ServiceParts {
     pub authenticate: Arc<dyn Authenticate>,
     /// Which deployment of which account serves which model, watched.
     pub deployments: watch::Receiver<Arc<Deployments>>,
+    /// The models that may be fine-tuned: those whose files are at hand.
+    pub bases: Bases,
     /// Where the service's own events go.
     pub journal: Arc<dyn ServiceJournal>,
     /// The time since the Unix epoch.
@@ -58,6 +61,14 @@ impl Deployments {
         self.accounts.get(&account)?.get(name)
     }
 
+    /// The deployments of fine-tuned models, of all accounts.
+    pub fn tuned(&self) -> impl Iterator<Item = (AccountId, &str, &Deployment)> {
+        self.accounts
+            .iter()
+            .flat_map(|(account, all)| all.iter().map(|(name, one)| (*account, name.as_str(), one)))
+            .filter(|(_, _, deployment)| deployment.tuned.is_some())
+    }
+
     /// An account's deployments by name.
     pub fn of(&self, account: AccountId) -> impl Iterator<Item = (&str, &Deployment)> {
         self.accounts
@@ -79,6 +90,8 @@ pub struct Deployment {
     pub created: u64,
     /// What becomes of it when the customer key is turned off.
     pub policy: RevocationPolicy,
+    /// Set if the model is a fine-tuned one: the engine once more, with what only such a one has.
+    pub tuned: Option<TunedDeployment>,
 }
 
 /// What a deployment does when the customer key is turned off.

@@ -61,6 +61,11 @@ pub(crate) enum Problem {
         /// Its name, as the caller gave it.
         name: String,
     },
+    /// The model cannot be deleted while deployments stand for it.
+    ModelInUse {
+        /// Their names.
+        deployments: Vec<String>,
+    },
     /// The range begins after the end, or is none.
     Range {
         /// The length of what a range was asked of.
@@ -151,7 +156,15 @@ impl From<KeyDenied> for Problem {
 
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
-        Self::Engine(error)
+        let EngineError::Withheld(withheld) = &error else {
+            return Self::Engine(error);
+        };
+        match withheld.reason() {
+            // The model was deleted under its deployment.
+            Some(StoreError::NotFound) => Self::Engine(EngineError::UnknownModel),
+            Some(reason) => reason.clone().into(),
+            None => Self::Engine(EngineError::Unavailable),
+        }
     }
 }
 
@@ -174,6 +187,31 @@ impl From<StoreError> for Problem {
             | StoreError::NotPermitted
             | StoreError::Seal(_)
             | StoreError::Io(_) => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+/// What callers are told of a denied key, for those who tell it elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyProblem {
+    /// For a program, such as `customer_key_refused`.
+    pub code: &'static str,
+    /// For a person.
+    pub message: String,
+    /// Whether trying again may do without the customer's help.
+    pub passes: bool,
+}
+
+impl From<KeyDenied> for KeyProblem {
+    fn from(denied: KeyDenied) -> Self {
+        let said = said_of_key(denied);
+        Self {
+            code: match said.code {
+                Some(Cow::Borrowed(code)) => code,
+                _ => "customer_key_refused",
+            },
+            message: said.message.into_owned(),
+            passes: said.retry_after.is_some(),
         }
     }
 }
@@ -330,6 +368,7 @@ impl Problem {
             ),
             Self::NotFound { what, id, param } => said_of_nothing(form, what, id, *param),
             Self::UnknownModel { name } => said_of_model(form, name),
+            Self::ModelInUse { deployments } => said_of_use(deployments),
             Self::Range { len } => Said::request(
                 S::RANGE_NOT_SATISFIABLE,
                 "invalid_range",
@@ -430,6 +469,14 @@ fn said_of_model(form: Form, name: &str) -> Said {
     }
 }
 
+fn said_of_use(deployments: &[String]) -> Said {
+    let message = format!(
+        "The model is deployed. Delete its deployments first: {}.",
+        deployments.join(", ")
+    );
+    Said::request(StatusCode::CONFLICT, "model_in_use", message).param(Some("model"))
+}
+
 fn said_of_key(denied: KeyDenied) -> Said {
     use StatusCode as S;
     match denied {
@@ -501,7 +548,7 @@ fn said_of_engine(error: &EngineError, form: Form) -> Said {
             "The model did not answer in time.",
         )
         .retry(None),
-        EngineError::Unavailable | EngineError::Stopped => Said::new(
+        EngineError::Unavailable | EngineError::Stopped | EngineError::Withheld(_) => Said::new(
             S::SERVICE_UNAVAILABLE,
             SERVER,
             "model_unavailable",

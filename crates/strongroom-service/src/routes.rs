@@ -13,7 +13,7 @@ use crate::limits::{self, Limits};
 use crate::parts::ServiceParts;
 use crate::problem::{Form, Problem};
 use crate::service::Service;
-use crate::{chat, completions, edge, embeddings, files, models, responses, uploads};
+use crate::{chat, completions, edge, embeddings, files, fine_tuned, models, responses, uploads};
 
 /// What answers a request.
 pub(crate) type Handler = fn(Call) -> BoxFuture<'static, Result<Answer, Problem>>;
@@ -50,6 +50,8 @@ pub(crate) enum BodyLimit {
     File,
     /// A form with a part of one.
     Part,
+    /// A form with a model's weights.
+    Weights,
 }
 
 /// What must be true of the customer key.
@@ -67,7 +69,10 @@ macro_rules! handler {
     };
 }
 
-const MODELS: &[Right] = &[Right::Models];
+const READ_MODELS: &[Right] = &[Right::Models(Act::Read)];
+const WRITE_MODELS: &[Right] = &[Right::Models(Act::Write)];
+/// To delete one by its name is to read its record first.
+const DELETE_MODELS: &[Right] = &[Right::Models(Act::Delete), Right::Models(Act::Read)];
 const READ_FILES: &[Right] = &[Right::Files(Act::Read)];
 const WRITE_FILES: &[Right] = &[Right::Files(Act::Write)];
 /// What came of a file so far is looked at whenever more comes.
@@ -87,8 +92,14 @@ const DELETE_RESPONSES: &[Right] = &[Right::Responses(Act::Delete)];
 
 /// Every route of the service.
 pub(crate) static ROUTES: &[Route] = &[
-    get("/models", MODELS, handler!(models::list)),
-    get("/models/{id}", MODELS, handler!(models::get)),
+    get("/models", READ_MODELS, handler!(models::list)),
+    Route {
+        body: BodyLimit::Weights,
+        time: limits::UPLOAD_TIME,
+        ..post("/models", WRITE_MODELS, handler!(fine_tuned::import))
+    },
+    get("/models/{id}", READ_MODELS, handler!(models::get)),
+    delete("/models/{id}", DELETE_MODELS, handler!(models::delete)),
     get("/files", READ_FILES, handler!(files::list)),
     Route {
         body: BodyLimit::File,
@@ -218,13 +229,14 @@ impl BodyLimit {
             Self::Json => u64::try_from(limits.json_bytes).unwrap_or(u64::MAX),
             Self::File => limits.file_bytes.saturating_add(limits::MULTIPART_OVERHEAD),
             Self::Part => limits.part_bytes.saturating_add(limits::MULTIPART_OVERHEAD),
+            Self::Weights => limits.weight_bytes.saturating_add(limits::MULTIPART_OVERHEAD),
         }
     }
 
     /// Whose fault it is when the time is over.
     pub(crate) fn late(self) -> Problem {
         match self {
-            Self::File | Self::Part => Problem::SlowBody,
+            Self::File | Self::Part | Self::Weights => Problem::SlowBody,
             Self::None | Self::Json => Problem::TimedOut,
         }
     }

@@ -7,6 +7,7 @@ use strongroom_store::{AccountId, Lease, PermitAuthority, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::auth::Authenticate;
+use crate::fine_tuned::Bases;
 use crate::journal::ServiceJournal;
 use crate::limits::{self, Limits};
 use crate::metrics::Metrics;
@@ -24,6 +25,7 @@ pub(crate) struct Service {
     pub(crate) now: Arc<dyn Fn() -> Duration + Send + Sync>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
+    pub(crate) bases: Bases,
     deployments: watch::Receiver<Arc<Deployments>>,
     streams: Arc<Semaphore>,
     transfers: Arc<Semaphore>,
@@ -49,6 +51,7 @@ impl Service {
             now: parts.now,
             limits: parts.limits,
             metrics: parts.metrics,
+            bases: parts.bases,
             deployments: parts.deployments,
             streams: Arc::new(Semaphore::new(parts.limits.streams)),
             transfers: Arc::new(Semaphore::new(parts.limits.transfers)),

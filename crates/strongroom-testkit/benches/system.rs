@@ -2,14 +2,16 @@
 //! unsealed twin in another. Prints JSON lines.
 //!
 //! `STRONGROOM_BENCH_BODY` is the size of a large body in MiB, `STRONGROOM_BENCH_RUNS` how often the key is turned
-//! off; `STRONGROOM_BENCH_ONLY` names one part: start, transfers, uploads, inference, unwraps,
-//! revocation.
+//! off; `STRONGROOM_BENCH_ONLY` names one part: start, transfers, uploads, loads, inference,
+//! unwraps, revocation. `STRONGROOM_BENCH_LOADS` is how often a model is loaded.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a bench stops at the first surprise"
 )]
 
+#[path = "system/loads.rs"]
+mod loads;
 #[path = "system/process.rs"]
 mod process;
 #[path = "system/report.rs"]
@@ -95,6 +97,9 @@ async fn measure() {
         if wanted("uploads") {
             requests::uploads(&child, &twin).await;
         }
+    }
+    if wanted("loads") {
+        loads::measure().await;
     }
     if wanted("inference") {
         let upstream = Helper::start(&["upstream", ""]);

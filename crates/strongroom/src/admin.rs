@@ -26,6 +26,7 @@ use strongroom_azure::token::bearer;
 use strongroom_control::{Actor, Control, TokenIssuer};
 use strongroom_journal::JournalError;
 use strongroom_seal::{AccountId, BoxFuture, Clock};
+use strongroom_service::Deployments;
 use strongroom_store::{
     Action, Binding, JobId, JobStatus, KeyDenied, Permit, PermitAuthority, Store, StoreError, StoreEvent,
     StoredReader, TinkExport, Wish,
@@ -50,6 +51,7 @@ pub(crate) struct Admin {
     pub(crate) account: AccountId,
     pub(crate) account_name: Arc<str>,
     pub(crate) bindings: watch::Receiver<Vec<Binding>>,
+    pub(crate) deployments: watch::Receiver<Arc<Deployments>>,
     pub(crate) guard: Arc<dyn Guard>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) journals: Journals,
@@ -173,13 +175,14 @@ async fn status(State(admin): State<Admin>, asking: Asker) -> Result<Json<status
         .find(|binding| binding.account == admin.account)
         .cloned();
     let permit = admin.permit(Action::Administer, &asking);
+    let deployments = Arc::clone(&admin.deployments.borrow());
     let status = status::gather(
         &admin.store,
         admin.clock.as_ref(),
         &admin.account_name,
         &permit,
         binding.as_ref(),
-        admin.journals.rows(),
+        (admin.journals.rows(), &deployments),
     );
     Ok(Json(status.await?))
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use strongroom_control::{AiService, Control, ServedModel, ServiceFault};
+use strongroom_control::{AiService, Control, LoadFault, ServedModel, ServiceFault};
 use strongroom_seal::{AccountId, BoxFuture};
+use strongroom_service::{Deployments, KeyProblem};
 use strongroom_store::{Action, Binding, KeyDenied, PermitAuthority, Store, StoreError};
 use tokio::sync::watch;
 
@@ -19,6 +20,7 @@ pub(crate) struct Service {
     pub(crate) store: Store,
     pub(crate) permits: PermitAuthority,
     pub(crate) bindings: watch::Receiver<Vec<Binding>>,
+    pub(crate) deployments: watch::Receiver<Arc<Deployments>>,
     pub(crate) engines: watch::Receiver<Arc<Engines>>,
 }
 
@@ -39,6 +41,20 @@ impl AiService for Service {
         models
     }
 
+    fn tuned_models(&self, account: AccountId) -> BoxFuture<'_, Result<Vec<ServedModel>, LoadFault>> {
+        Box::pin(async move {
+            let models = strongroom_service::tuned_models(&self.store, &self.permits, account).await;
+            let models = models.map_err(|error| load_fault(&error))?.into_iter();
+            Ok(models
+                .map(|(name, publisher)| ServedModel { name, publisher })
+                .collect())
+        })
+    }
+
+    fn load<'a>(&'a self, account: AccountId, deployment: &'a str) -> BoxFuture<'a, Result<(), LoadFault>> {
+        Box::pin(self.load_now(account, deployment))
+    }
+
     fn settle(&self, account: AccountId) -> BoxFuture<'_, Result<(), ServiceFault>> {
         Box::pin(self.settle_now(account))
     }
@@ -52,6 +68,34 @@ impl AiService for Service {
 }
 
 impl Service {
+    async fn load_now(&self, account: AccountId, name: &str) -> Result<(), LoadFault> {
+        let record = self.control.account_by_id(account);
+        let model = record.and_then(|record| Some(record.deployments.get(name)?.model.clone()));
+        let model = model.ok_or(LoadFault::Gone)?;
+        let mut deployments = self.deployments.clone();
+        let heard = deployments.wait_for(|all| {
+            let served = all.get(account, name);
+            served.is_some_and(|deployment| deployment.model == model && deployment.tuned.is_some())
+        });
+        let tuned = match tokio::time::timeout(limits::BINDING_HEARD, heard).await {
+            Ok(Ok(all)) => all
+                .get(account, name)
+                .and_then(|deployment| deployment.tuned.clone()),
+            Ok(Err(_)) => return Err(LoadFault::Closed),
+            Err(_) => None,
+        };
+        let Some(tuned) = tuned else {
+            let reason = "the model that it was made from is not at hand".to_owned();
+            return Err(LoadFault::Unusable(reason));
+        };
+        tuned.load().await.map_err(|error| match &error.withheld {
+            None => LoadFault::Unusable(error.reason),
+            Some(withheld) => withheld
+                .reason()
+                .map_or_else(|| LoadFault::Failed(error.reason.clone()), load_fault),
+        })
+    }
+
     async fn settle_now(&self, account: AccountId) -> Result<(), ServiceFault> {
         let goes_back = self.follow(account).await?;
         let permit = self.permits.permit(account, Action::Administer, CALLER);
@@ -91,6 +135,26 @@ impl Service {
                 "the service did not hear of the change".to_owned(),
             )),
         }
+    }
+}
+
+fn load_fault(error: &StoreError) -> LoadFault {
+    match error {
+        StoreError::Key(KeyDenied::Closed) | StoreError::Closed => LoadFault::Closed,
+        StoreError::Key(denied) => {
+            let KeyProblem {
+                code,
+                message,
+                passes,
+            } = (*denied).into();
+            LoadFault::Key {
+                code,
+                message,
+                passes,
+            }
+        }
+        StoreError::NotFound => LoadFault::Gone,
+        other => LoadFault::Failed(other.to_string()),
     }
 }
 

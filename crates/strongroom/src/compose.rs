@@ -30,6 +30,7 @@ use uuid::Uuid;
 
 use crate::admin::{Denied, Guard, Right};
 use crate::config::{KeyFetching, Settings};
+use crate::deployments::TunedModels;
 use crate::folder::FolderError;
 use crate::listen::refusal;
 use crate::start::StartError;
@@ -208,12 +209,17 @@ fn concerns(change: &KeyChanged, key: &KeyName) -> bool {
 pub(crate) fn deployments(
     control: &Control,
     engines: watch::Receiver<Arc<Engines>>,
+    mut tuned: TunedModels,
 ) -> (
     watch::Receiver<Arc<Deployments>>,
     impl Future<Output = ()> + Send + 'static,
 ) {
     let (mut accounts, mut engines) = (control.accounts(), engines);
-    let first = table(&accounts.borrow_and_update(), &engines.borrow_and_update());
+    let first = table(
+        &accounts.borrow_and_update(),
+        &engines.borrow_and_update(),
+        &mut tuned,
+    );
     let (publish, deployments) = watch::channel(Arc::new(first));
     let follow = async move {
         // Engines mostly stay as they are at the start, and then nobody is left who could say otherwise.
@@ -223,7 +229,11 @@ pub(crate) fn deployments(
                 changed = accounts.changed() => if changed.is_err() { return },
                 changed = engines.changed(), if engines_change => engines_change = changed.is_ok(),
             }
-            let next = table(&accounts.borrow_and_update(), &engines.borrow_and_update());
+            let next = table(
+                &accounts.borrow_and_update(),
+                &engines.borrow_and_update(),
+                &mut tuned,
+            );
             if publish.send(Arc::new(next)).is_err() {
                 return;
             }
@@ -233,26 +243,32 @@ pub(crate) fn deployments(
 }
 
 /// Deployments whose model nobody has are kept in the account, and not served.
-fn table(accounts: &[Arc<Account>], engines: &Engines) -> Deployments {
+fn table(accounts: &[Arc<Account>], engines: &Engines, tuned: &mut TunedModels) -> Deployments {
     let mut table = Deployments::default();
     for account in accounts {
-        for (name, deployment) in &account.deployments {
-            let Some(engine) = engines.get(&deployment.model) else {
-                continue;
+        let made = account.deployments.iter().filter(|(_, one)| !one.is_failed());
+        for (name, deployment) in made {
+            let own = tuned.of(account.id, name, deployment);
+            let engine = match (&own, engines.get(&deployment.model)) {
+                (Some(own), _) => Arc::new(own.clone()),
+                (None, Some(engine)) => Arc::clone(engine),
+                (None, None) => continue,
             };
             let served = strongroom_service::Deployment {
-                engine: Arc::clone(engine),
+                engine,
                 model: deployment.model.clone(),
                 created: deployment.created,
                 policy: policy(deployment.revocation),
+                tuned: own,
             };
             table.insert(account.id, name.clone(), served);
         }
     }
+    tuned.keep_only(&table);
     table
 }
 
-fn policy(policy: RevocationPolicy) -> strongroom_service::RevocationPolicy {
+pub(crate) fn policy(policy: RevocationPolicy) -> strongroom_service::RevocationPolicy {
     match policy {
         RevocationPolicy::Shutdown => strongroom_service::RevocationPolicy::Shutdown,
         RevocationPolicy::Drain => strongroom_service::RevocationPolicy::Drain,
@@ -427,7 +443,7 @@ fn rights(rights: OpenAiRights) -> Rights {
         delete: crud.delete,
     };
     Rights {
-        models: rights.models,
+        models: crud(rights.models),
         files: crud(rights.files),
         responses: crud(rights.responses),
         completions: crud(rights.completions),

@@ -1,16 +1,21 @@
 //! The engines of an instance: the rehearsal model always, and what the settings add.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use strongroom_control::Deployment;
 use strongroom_models::{
     ApiKey, BuiltIn, BuiltInConfig, Engine, ModelSource, REHEARSAL_MODEL, Upstream, UpstreamConfig,
     UpstreamConfigError,
 };
+use strongroom_seal::AccountId;
+use strongroom_service::{Bases, Deployments, TunedDeployment, TunedName, TunedParts};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use crate::compose::Engines;
+use crate::compose::{self, Engines};
 use crate::config::{Model, Settings};
 use crate::folder::FolderError;
 use crate::limits;
@@ -31,6 +36,8 @@ pub(crate) struct AtStart {
     pub(crate) engines: Engines,
     /// The models to deploy under their own names, the one to recommend first.
     pub(crate) models: Vec<String>,
+    /// The models whose files are at hand, so that they can be fine-tuned.
+    pub(crate) bases: Bases,
     /// A model server that did not list its models yet.
     pub(crate) silent: Option<Arc<Upstream>>,
 }
@@ -40,11 +47,12 @@ pub(crate) async fn at_start(settings: &Settings) -> Result<AtStart, ModelError>
     let mut at_start = AtStart {
         engines: Engines::new(),
         models: Vec::new(),
+        bases: Bases::new(),
         silent: None,
     };
     match &settings.model {
         Model::RehearsalOnly => {}
-        Model::Folder(folder) => at_start.add(built_in(settings, ModelSource::Folder(folder.clone()))),
+        Model::Folder(folder) => at_start.add_base(settings, ModelSource::Folder(folder.clone())),
         Model::Upstream { url, key_file } => {
             let mut config = UpstreamConfig::new(url.clone());
             if let Some(path) = key_file {
@@ -58,11 +66,18 @@ pub(crate) async fn at_start(settings: &Settings) -> Result<AtStart, ModelError>
             }
         }
     }
-    at_start.add(built_in(settings, ModelSource::Rehearsal));
+    at_start.add_base(settings, ModelSource::Rehearsal);
     Ok(at_start)
 }
 
 impl AtStart {
+    fn add_base(&mut self, settings: &Settings, source: ModelSource) {
+        let engine = built_in(settings, source.clone());
+        let names = engine.models().into_iter().map(|card| (card.id, source.clone()));
+        self.bases.extend(names);
+        self.add(engine);
+    }
+
     fn add(&mut self, engine: Arc<dyn Engine>) {
         for card in engine.models() {
             self.models.push(card.id.clone());
@@ -96,19 +111,92 @@ pub(crate) async fn ask_again(
 }
 
 fn built_in(settings: &Settings, model: ModelSource) -> Arc<dyn Engine> {
-    Arc::new(BuiltIn::spawn(BuiltInConfig {
+    Arc::new(BuiltIn::spawn(worker(settings.worker_program.clone(), model)))
+}
+
+fn worker(worker_program: PathBuf, model: ModelSource) -> BuiltInConfig {
+    BuiltInConfig {
         model,
-        worker_program: settings.worker_program.clone(),
+        worker_program,
         worker_args: vec!["worker".into()],
-    }))
+    }
+}
+
+/// The deployments of fine-tuned models. Each has an engine of its own, which stays the same for as long as it stands for the same model.
+pub(crate) struct TunedModels {
+    parts: TunedParts,
+    bases: Bases,
+    worker_program: PathBuf,
+    /// By account and deployment; each with its model.
+    all: HashMap<(AccountId, String), (String, TunedDeployment)>,
+}
+
+impl TunedModels {
+    pub(crate) fn new(parts: TunedParts, bases: Bases, settings: &Settings) -> Self {
+        Self {
+            parts,
+            bases,
+            worker_program: settings.worker_program.clone(),
+            all: HashMap::new(),
+        }
+    }
+
+    /// The engine of a deployment; `None`, if its model is no fine-tuned one, or one whose base is not at hand.
+    pub(crate) fn of(
+        &mut self,
+        account: AccountId,
+        name: &str,
+        deployment: &Deployment,
+    ) -> Option<TunedDeployment> {
+        let policy = compose::policy(deployment.revocation);
+        let place = (account, name.to_owned());
+        match self.all.get(&place) {
+            Some((model, known)) if *model == deployment.model => {
+                known.follow(policy);
+                return Some(known.clone());
+            }
+            Some((_, other)) => end(other),
+            None => {}
+        }
+        let base = self.bases.get(TunedName::parse(&deployment.model)?.base)?;
+        let made = TunedDeployment::new(
+            self.parts.clone(),
+            worker(self.worker_program.clone(), base.clone()),
+            account,
+            name,
+            &deployment.model,
+            (deployment.created, policy),
+        )?;
+        self.all.insert(place, (deployment.model.clone(), made.clone()));
+        Some(made)
+    }
+
+    /// Ends those that are not deployed any more.
+    pub(crate) fn keep_only(&mut self, deployed: &Deployments) {
+        self.all.retain(|(account, name), (_, known)| {
+            let stays = deployed
+                .get(*account, name)
+                .is_some_and(|deployment| deployment.tuned.is_some());
+            if !stays {
+                end(known);
+            }
+            stays
+        });
+    }
+}
+
+fn end(deployment: &TunedDeployment) {
+    let deployment = deployment.clone();
+    tokio::spawn(async move { deployment.stop().await });
 }
 
 /// What clients are told to ask for if nothing else is deployed.
 pub(crate) const FALLBACK: &str = REHEARSAL_MODEL;
 
 /// Ends the workers.
-pub(crate) async fn stop(engines: &Engines) {
-    let ended = futures::future::join_all(engines.values().map(|engine| engine.stop()));
+pub(crate) async fn stop(engines: &Engines, deployments: &Deployments) {
+    let tuned = deployments.tuned().map(|(_, _, deployment)| &deployment.engine);
+    let ended = futures::future::join_all(engines.values().chain(tuned).map(|engine| engine.stop()));
     // A worker that does not end by itself ends with this process.
     let _ = tokio::time::timeout(Duration::from_secs(5), ended).await;
 }

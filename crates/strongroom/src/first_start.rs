@@ -102,13 +102,12 @@ pub(crate) fn identities(control: &Control, known_secret: Option<&str>) -> Resul
     })
 }
 
-/// A deployment of a model under its own name, unless there is one of that name.
+/// A deployment of a model under its own name, once: one that was deleted stays away.
 pub(crate) fn deploy(control: &Control, model: &str, now: u64) -> Result<(), ControlError> {
-    // One that was deleted stays as it was.
-    let account = control.account(ACCOUNT);
-    if account.is_none_or(|account| account.deployments.contains_key(model)) {
+    // An account that was deleted stays as it was.
+    if control.account(ACCOUNT).is_none() {
         return Ok(());
     }
     let deployment = Deployment::of(model, now, RevocationPolicy::Shutdown);
-    control.put_deployment(ACCOUNT, model, deployment).map(drop)
+    control.offer_model(ACCOUNT, model, deployment)
 }

@@ -11,15 +11,12 @@ use rustix::process::{
 pub fn harden() -> Vec<Weakness> {
     umask(Mode::RWXG | Mode::RWXO);
     let mut left = Vec::new();
-    if setrlimit(
-        Resource::Core,
-        Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        },
-    )
-    .is_err()
-    {
+    // One byte, not none: of none the kernel thinks otherwise where dumps go to a program, and a trainer's cage inherits this.
+    let most = Rlimit {
+        current: Some(1),
+        maximum: Some(1),
+    };
+    if setrlimit(Resource::Core, most).is_err() {
         left.push(Weakness::CoreDumps);
     }
     if set_dumpable_behavior(DumpableBehavior::NotDumpable).is_err() {

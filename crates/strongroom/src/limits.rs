@@ -57,6 +57,12 @@ pub(crate) const CHECKPOINT: Duration = Duration::from_secs(60);
 
 /// What a command waits for an answer of the running instance.
 pub(crate) const COMMAND_ANSWER: Duration = Duration::from_secs(60);
+/// How long a command waits until a deployment is made.
+pub(crate) const COMMAND_MAKING: Duration = Duration::from_secs(600);
+/// How much of a file a command reads at a time.
+pub(crate) const COMMAND_PIECE: usize = 256 << 10;
+/// How long a command may take to bring a file.
+pub(crate) const COMMAND_TRANSFER: Duration = Duration::from_secs(6 * 3600);
 /// How long a command waits before it asks again whether something has ended.
 pub(crate) const COMMAND_POLL: Duration = Duration::from_millis(200);
 /// The longest answer a command reads into memory: a list of as many principals as there may be.

@@ -11,7 +11,9 @@ use strongroom_control::{
 };
 use strongroom_journal::JournalError;
 use strongroom_seal::{AccountId, Clock, KeyWrap};
-use strongroom_service::{Deployments, JournalSink, Limits, Metrics, ServiceJournal, ServiceParts, follow};
+use strongroom_service::{
+    Deployments, JournalSink, Limits, Metrics, ServiceJournal, ServiceParts, TunedParts, follow,
+};
 use strongroom_store::{Binding, OpenStoreError, PermitAuthority, Store, StoreConfig};
 use strongroom_vault::{
     JournalAudit, KeyVaultClientError, Maintenance, OpenVaultError, RootKey, Throttle, VaultEngine,
@@ -26,7 +28,7 @@ use crate::ai;
 use crate::clock::SystemClock;
 use crate::compose::{self, AccountAnchors, Callers, Engines};
 use crate::config::Settings;
-use crate::deployments::{self, AtStart, ModelError};
+use crate::deployments::{self, AtStart, ModelError, TunedModels};
 use crate::env::Environment;
 use crate::first_start::{self, Identities};
 use crate::folder::{DataFolder, FolderError};
@@ -114,6 +116,7 @@ pub struct Running {
     permits: PermitAuthority,
     account: AccountId,
     engines: watch::Receiver<Arc<Engines>>,
+    deployments: watch::Receiver<Arc<Deployments>>,
     environment: Environment,
     folder: DataFolder,
     stage: watch::Sender<Stage>,
@@ -161,7 +164,7 @@ impl Running {
         let mut at_start = deployments::at_start(&settings).await?;
         let deployment = deploy(&grounds.control, &at_start, clock.as_ref())?;
         let environment = environment(&folder, ports, &grounds.control, &identities, &deployment);
-        let watched = Watched::begin(&settings, &grounds.control, &store, &mut at_start);
+        let watched = Watched::begin(&settings, &grounds, (&store, &permits), &mut at_start, &clock);
         let service = watched.service(&grounds.control, &store, &permits);
         let arm = open_arm(&folder, &grounds, verifier.clone(), ports, (&clock, service)).await?;
         let resumes = arm.clone();
@@ -230,7 +233,8 @@ impl Running {
             tracing::warn!("requests were still in flight when the time to finish was over");
         }
         let engines = Arc::clone(&self.engines.borrow());
-        deployments::stop(&engines).await;
+        let deployed = Arc::clone(&self.deployments.borrow());
+        deployments::stop(&engines, &deployed).await;
         self.store.close().await;
         self.stop.cancel();
         self.background.close();
@@ -287,20 +291,39 @@ struct Parts {
 /// What the control plane says of accounts' keys, and the engines at hand: the store follows from before anything serves.
 struct Watched {
     bindings: watch::Receiver<Vec<Binding>>,
+    deployments: watch::Receiver<Arc<Deployments>>,
     engines: watch::Receiver<Arc<Engines>>,
     publish_engines: watch::Sender<Arc<Engines>>,
     background: Background,
 }
 
 impl Watched {
-    fn begin(settings: &Settings, control: &Control, store: &Store, at_start: &mut AtStart) -> Self {
+    fn begin(
+        settings: &Settings,
+        grounds: &Grounds,
+        (store, permits): (&Store, &PermitAuthority),
+        at_start: &mut AtStart,
+        clock: &Arc<dyn Clock>,
+    ) -> Self {
+        let control = &grounds.control;
         let (publish_engines, engines) = watch::channel(Arc::new(std::mem::take(&mut at_start.engines)));
         let (bindings, follow) = compose::bindings(control, settings.revocation_bound, settings.outage_grace);
         store.bind(bindings.clone());
         let mut background = Background::default();
         background.run(follow);
+        let now = Arc::clone(clock);
+        let parts = TunedParts {
+            store: store.clone(),
+            permits: permits.clone(),
+            journal: Arc::new(JournalSink::new(grounds.journals.service().clone())),
+            now: Arc::new(move || now.now().wall),
+        };
+        let tuned = TunedModels::new(parts, at_start.bases.clone(), settings);
+        let (deployments, follow) = compose::deployments(control, engines.clone(), tuned);
+        background.run(follow);
         Self {
             bindings,
+            deployments,
             engines,
             publish_engines,
             background,
@@ -314,6 +337,7 @@ impl Watched {
             store: store.clone(),
             permits: permits.clone(),
             bindings: self.bindings.clone(),
+            deployments: self.deployments.clone(),
             engines: self.engines.clone(),
         }
     }
@@ -364,6 +388,7 @@ impl Assembly {
         let server = server.serve(&identities.account.name, routes)?;
         let Flows {
             engines,
+            deployments,
             background: Background {
                 stop,
                 tasks: background,
@@ -378,6 +403,7 @@ impl Assembly {
             permits,
             account,
             engines,
+            deployments,
             environment,
             folder,
             stage,
@@ -398,13 +424,14 @@ impl Assembly {
             watched:
                 Watched {
                     bindings,
+                    deployments,
                     engines,
                     publish_engines,
                     background,
                 },
             ..
         } = &mut self.parts;
-        let (bindings, engines) = (bindings.clone(), engines.clone());
+        let (bindings, deployments, engines) = (bindings.clone(), deployments.clone(), engines.clone());
         let mut background = std::mem::take(background);
         let Grounds {
             control,
@@ -436,8 +463,6 @@ impl Assembly {
         let (vault, service) = (journals.vault().clone(), journals.service().clone());
         background.run(arm.clone().deliver_logs(vault, service, sinks));
 
-        let (deployments, follow_deployments) = compose::deployments(control, engines.clone());
-        background.run(follow_deployments);
         background.run(shutdown::watch_keys(
             bindings.clone(),
             store.clone(),
@@ -486,6 +511,7 @@ impl Assembly {
             permits: permits.clone(),
             authenticate: Arc::clone(&callers) as _,
             deployments: flows.deployments.clone(),
+            bases: self.parts.at_start.bases.clone(),
             journal: Arc::clone(&flows.journal),
             now: Arc::new(move || now.now().wall),
             limits: Limits::default(),
@@ -501,6 +527,7 @@ impl Assembly {
             account: account.id,
             account_name: account.name.as_str().into(),
             bindings: flows.bindings.clone(),
+            deployments: flows.deployments.clone(),
             guard: callers,
             clock: Arc::clone(clock),
             journals: journals.clone(),

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use strongroom_control::Account;
-use strongroom_seal::Clock;
+use strongroom_seal::{AccountId, Clock};
+use strongroom_service::{Deployments, RevocationPolicy, TunedName};
 use strongroom_store::{Binding, KeyDenied, KeyState, KeyStatus, Permit, Store, StoreError};
 
 use crate::compose;
@@ -25,6 +26,8 @@ pub(crate) struct Status {
     pub(crate) exports: u64,
     /// Objects deleted and not yet erased.
     pub(crate) awaiting_erasure: u64,
+    /// Fine-tuned models whose weights are in memory now, opened.
+    pub(crate) weights: Vec<WeightsRow>,
     /// The journals, whose checkpoints are to be kept elsewhere.
     pub(crate) journals: Vec<JournalRow>,
     /// Swap of the machine in bytes, where the system says.
@@ -102,6 +105,19 @@ pub(crate) struct NeededRow {
     pub(crate) bytes: u64,
 }
 
+/// A deployment whose weights are in the memory of a worker process.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct WeightsRow {
+    /// The deployment's name.
+    pub(crate) deployment: String,
+    /// What the store knows the model by.
+    pub(crate) model: String,
+    /// shutdown, drain or prevent-new.
+    pub(crate) policy: String,
+    /// Whether they are there although the key is denied.
+    pub(crate) residual: bool,
+}
+
 /// One journal.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct JournalRow {
@@ -145,7 +161,7 @@ pub(crate) async fn gather(
     name: &str,
     permit: &Permit,
     binding: Option<&Binding>,
-    journals: Vec<JournalRow>,
+    (journals, deployments): (Vec<JournalRow>, &Deployments),
 ) -> Result<Status, StoreError> {
     let account = permit.account();
     let statistics = store.statistics(permit).await?;
@@ -176,9 +192,31 @@ pub(crate) async fn gather(
             .collect(),
         exports: statistics.exports,
         awaiting_erasure: statistics.awaiting_erasure,
+        weights: weights(deployments, account, &key),
         journals,
         swap_bytes: harden::swap_bytes(),
     })
+}
+
+fn weights(deployments: &Deployments, account: AccountId, key: &KeyStatus) -> Vec<WeightsRow> {
+    let own = deployments.tuned().filter(|(of, _, _)| *of == account);
+    let resident = own.filter(|(_, _, deployment)| {
+        let tuned = deployment.tuned.as_ref();
+        tuned.is_some_and(|tuned| tuned.is_resident())
+    });
+    resident
+        .map(|(_, name, deployment)| WeightsRow {
+            deployment: name.to_owned(),
+            model: TunedName::parse(&deployment.model).map_or_else(String::new, |name| name.id.to_owned()),
+            policy: match deployment.policy {
+                RevocationPolicy::Shutdown => "shutdown",
+                RevocationPolicy::Drain => "drain",
+                RevocationPolicy::PreventNew => "prevent-new",
+            }
+            .to_owned(),
+            residual: matches!(key.state, KeyState::Denied(_)),
+        })
+        .collect()
 }
 
 fn summary(key: &KeyStatus, clock: &dyn Clock, binding: Option<&Binding>) -> KeySummary {

@@ -8,7 +8,7 @@ use strongroom_seal::AccountId;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{Account, Anchor, Deployment, Encryption, KeySource, NewAccount, Place, live_at};
+use super::{Account, Anchor, Deployment, Encryption, KeySource, NewAccount, Place, Provisioning, live_at};
 use crate::actor::Actor;
 use crate::control::Control;
 use crate::directory::{Credentials, Principal, PrincipalDetail};
@@ -31,8 +31,8 @@ pub(super) const ASSIGN_IDENTITY: &str = "Microsoft.ManagedIdentity/userAssigned
 /// What a caller's data actions amount to in the service, by family of routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenAiRights {
-    /// See models.
-    pub models: bool,
+    /// Models; those that are kept are the fine-tuned ones.
+    pub models: Crud,
     /// Files.
     pub files: Crud,
     /// Stored responses.
@@ -191,6 +191,47 @@ impl Control {
         change.commit()
     }
 
+    /// Deploys a model under its own name on the system's behalf, unless that was done before: what was deleted since stays away.
+    pub fn offer_model(
+        &self,
+        account: &str,
+        model: &str,
+        deployment: Deployment,
+    ) -> Result<(), ControlError> {
+        let mut change = self.change();
+        let mut account = Arc::unwrap_or_clone(find(change.state(), account)?);
+        if !account.offered.insert(model.to_owned()) {
+            return Ok(());
+        }
+        if !account.deployments.contains_key(model) {
+            names::deployment(model)?;
+            account.deployments.insert(model.to_owned(), deployment);
+        }
+        change.put_account(account)?;
+        change.commit()
+    }
+
+    /// Ends the making of a deployment, if it still is this operation's.
+    pub(crate) fn end_making(
+        &self,
+        account: AccountId,
+        name: &str,
+        operation: &str,
+        outcome: Option<Provisioning>,
+    ) -> Result<(), ControlError> {
+        let mut change = self.change();
+        let Some(account) = change.state().accounts.by_id(account) else {
+            return Ok(());
+        };
+        let mut account = Account::clone(account);
+        match account.deployments.get_mut(name) {
+            Some(deployment) if deployment.is_made_by(operation) => deployment.provisioning = outcome,
+            _ => return Ok(()),
+        }
+        change.put_account(account)?;
+        change.commit()
+    }
+
     /// Adds a deployment or replaces it.
     pub fn put_deployment(
         &self,
@@ -274,7 +315,7 @@ impl OpenAiRights {
             delete: may(&format!("{family}/delete")),
         };
         Self {
-            models: may("models/read"),
+            models: crud("models"),
             files: crud("files"),
             responses: crud("responses"),
             completions: Crud {
@@ -378,15 +419,22 @@ impl Actor {
         })
     }
 
-    /// Adds a deployment to an account or replaces it.
+    /// Adds a deployment to an account or replaces it. Unless it is to be made anew, one of the same model is as far as it is by now.
     pub(crate) fn put_deployment(
         &self,
         place: &Place,
         name: &str,
-        deployment: Deployment,
+        mut deployment: Deployment,
+        anew: bool,
     ) -> Result<Arc<Account>, ControlError> {
         names::deployment(name)?;
         self.update_deployments(place, DEPLOYMENT_WRITE, |deployments| {
+            if let Some(known) = deployments.get(name)
+                && known.model == deployment.model
+                && !anew
+            {
+                deployment.provisioning.clone_from(&known.provisioning);
+            }
             deployments.insert(name.to_owned(), deployment);
             if deployments.len() > DEPLOYMENTS {
                 return Err(ControlError::TooMany { what: "deployments" });

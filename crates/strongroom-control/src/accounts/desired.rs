@@ -368,6 +368,7 @@ impl Account {
             network: NetworkRules::default(),
             key_generations: [0, 0],
             deployments: BTreeMap::new(),
+            offered: BTreeSet::new(),
             more: Map::new(),
             made: Mark::default(),
             changed: Mark::default(),

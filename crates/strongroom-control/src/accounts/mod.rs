@@ -29,7 +29,7 @@ pub(crate) use keys::AccountKeys;
 pub use lifecycle::Deletion;
 pub(crate) use lifecycle::live_at;
 pub use provider::{PROVIDER_VAULT, ServiceKeyError, ensure_service_key};
-pub use service::{AiService, ServedModel, ServiceFault};
+pub use service::{AiService, LoadFault, ServedModel, ServiceFault};
 pub(crate) use shape::{MODEL_FORMAT, MODEL_VERSION, POLICIES};
 pub(crate) use switch::Outcome as SwitchOutcome;
 pub use switch::{Direction, Switch, Switched};
@@ -192,6 +192,9 @@ pub struct Account {
     pub key_generations: [u32; 2],
     /// Deployments by name.
     pub deployments: BTreeMap<String, Deployment>,
+    /// The models that the system itself deployed, once. A deployment of theirs that was deleted does not come back.
+    #[serde(default)]
+    pub offered: BTreeSet<String>,
     /// Properties that mean nothing here, kept as they were given.
     #[serde(default)]
     pub more: Map<String, Value>,
@@ -306,12 +309,43 @@ pub struct Deployment {
     /// Tags of the resource.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+    /// How far its making got, if it does not serve yet.
+    #[serde(default)]
+    pub provisioning: Option<Provisioning>,
     /// Properties that mean nothing here, kept as they were given.
     #[serde(default)]
     pub more: Map<String, Value>,
 }
 
+/// A deployment that is not made yet, or could not be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Provisioning {
+    /// Its model is being opened.
+    Creating {
+        /// The operation that does so.
+        operation: String,
+    },
+    /// Its model could not be opened. It serves nothing until it is put again.
+    Failed {
+        /// Why, for a program.
+        code: String,
+        /// Why, in words.
+        message: String,
+    },
+}
+
 impl Deployment {
+    /// Whether its model could not be opened.
+    pub fn is_failed(&self) -> bool {
+        matches!(self.provisioning, Some(Provisioning::Failed { .. }))
+    }
+
+    /// Whether it is being made, and by this operation.
+    pub(crate) fn is_made_by(&self, operation: &str) -> bool {
+        matches!(&self.provisioning, Some(Provisioning::Creating { operation: known }) if known == operation)
+    }
+
     /// A model under a name, with nothing else said.
     pub fn of(model: &str, created: u64, revocation: RevocationPolicy) -> Self {
         Self {
@@ -320,6 +354,7 @@ impl Deployment {
             revocation,
             sku: None,
             tags: BTreeMap::new(),
+            provisioning: None,
             more: Map::new(),
         }
     }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use strongroom_vault::NetworkRules;
 
-use super::{Account, Deployment, KeySource, Mark, RevocationPolicy};
+use super::{Account, Deployment, KeySource, Mark, Provisioning, RevocationPolicy};
 use crate::arm::time;
 use crate::control::Control;
 use crate::state::State;
@@ -108,13 +108,21 @@ impl Account {
                 "model",
                 json!({"format": MODEL_FORMAT, "name": deployment.model, "version": version}),
             ),
-            ("provisioningState", json!("Succeeded")),
+            (
+                "provisioningState",
+                json!(provisioning_state(deployment.provisioning.as_ref())),
+            ),
             (
                 "revocationPolicy",
                 json!(policy.map_or("Shutdown", |(name, _)| name)),
             ),
         ] {
             properties.insert(name.to_owned(), value);
+        }
+        if let Some(Provisioning::Failed { code, message }) = &deployment.provisioning {
+            // Ours: Azure tells it in the operation alone, which is forgotten after a while.
+            let reason = json!({"code": code, "message": message});
+            properties.insert("provisioningError".to_owned(), reason);
         }
         properties
             .entry("versionUpgradeOption")
@@ -133,6 +141,14 @@ impl Account {
             shape.insert("tags".to_owned(), json!(deployment.tags));
         }
         shape
+    }
+}
+
+fn provisioning_state(provisioning: Option<&Provisioning>) -> &'static str {
+    match provisioning {
+        None => "Succeeded",
+        Some(Provisioning::Creating { .. }) => "Creating",
+        Some(Provisioning::Failed { .. }) => "Failed",
     }
 }
 

@@ -221,12 +221,20 @@ impl Answer {
         Self::ok(body)
     }
 
+    /// Whether the work was only begun: its end is on record later.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.status == StatusCode::ACCEPTED || self.headers.iter().any(|(name, _)| *name == ASYNC_OPERATION)
+    }
+
     #[must_use]
     pub(crate) fn with(mut self, name: HeaderName, value: String) -> Self {
         self.headers.push((name, value));
         self
     }
 }
+
+/// Names the operation that goes on.
+pub(crate) const ASYNC_OPERATION: HeaderName = HeaderName::from_static("azure-asyncoperation");
 
 /// The entity tag as the header carries it.
 pub(crate) fn etag(etag: i64) -> String {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes, to_bytes};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use strongroom_azure::token::{Claims, TokenError, bearer};
@@ -104,9 +104,10 @@ impl Shared {
         call.event = Some(Arc::clone(&event));
         match handler(Arc::new(call)).await {
             Ok(answer) => {
-                let progress = match answer.status {
-                    StatusCode::ACCEPTED => Progress::Accepted,
-                    status => Progress::Succeeded(status),
+                let progress = if answer.goes_on() {
+                    Progress::Accepted
+                } else {
+                    Progress::Succeeded(answer.status)
                 };
                 let now_ms = time::now_ms(&*self.clock);
                 let event = event.answering(answer.body.as_ref());

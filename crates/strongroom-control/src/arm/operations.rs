@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use http::header::{HeaderName, LOCATION, RETRY_AFTER as RETRY_AFTER_HEADER};
+use http::header::{LOCATION, RETRY_AFTER as RETRY_AFTER_HEADER};
 use http::{Method, StatusCode};
 use rusqlite::OptionalExtension;
 use serde_json::json;
 use strongroom_azure::{ErrorBody, Problem, ResourceId};
 use uuid::Uuid;
 
-use super::call::{Answer, Call};
-use super::cognitive::switching;
+use super::call::{ASYNC_OPERATION, Answer, Call};
+use super::cognitive::{making, switching};
 use super::event::{Event, Progress};
 use super::fault::{Fault, Outcome, missing};
 use super::inventory::{Rows, key};
@@ -22,6 +22,8 @@ use crate::limits::{OPERATION_KEPT, RETRY_AFTER};
 pub(crate) const DELETE_GROUP: &str = "DeleteResourceGroup";
 /// A key of an account takes over from another.
 pub(crate) const SWITCH_KEY: &str = "SwitchAccountKey";
+/// A deployment's model is opened.
+pub(crate) const MAKE_DEPLOYMENT: &str = "MakeDeployment";
 /// A deleted account goes for good.
 pub(crate) const PURGE_ACCOUNT: &str = "PurgeAccount";
 
@@ -110,6 +112,7 @@ pub(crate) fn resume(arm: &Arc<Shared>) -> Outcome<()> {
         run(arm, operation)?;
     }
     let known = unfinished.into_iter().map(|operation| operation.id).collect();
+    making::resume(arm, &known)?;
     switching::resume(arm, &known)
 }
 
@@ -121,10 +124,7 @@ pub(crate) fn accepted(call: &Call, operation: &Operation) -> Answer {
         call.link(&path, &[("api-version", version)])
     };
     Answer::empty(StatusCode::ACCEPTED)
-        .with(
-            HeaderName::from_static("azure-asyncoperation"),
-            link("operationStatuses"),
-        )
+        .with(ASYNC_OPERATION, link("operationStatuses"))
         .with(LOCATION, link("operationResults"))
         .with(RETRY_AFTER_HEADER, RETRY_AFTER.to_string())
 }
@@ -139,6 +139,7 @@ async fn perform(arm: Arc<Shared>, operation: &Operation) -> Outcome<()> {
         PURGE_VAULT => tokio::task::spawn_blocking(move || key_vault::purge(&arm, &target))
             .await
             .unwrap_or(Err(Fault::Interrupted)),
+        MAKE_DEPLOYMENT => making::make(arm, &target, &operation.id).await,
         SWITCH_KEY => switching::switch(arm, &target, &operation.id).await,
         PURGE_ACCOUNT => switching::purge_at(&arm, &target).await,
         _ => Err(Fault::Interrupted),

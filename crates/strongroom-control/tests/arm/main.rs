@@ -8,6 +8,7 @@
 mod accounts;
 mod activity;
 mod authorization;
+mod deployments;
 mod diagnostics;
 mod directory;
 mod encryption;

@@ -13,8 +13,8 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use strongroom_azure::token::TrustedIssuer;
 use strongroom_control::{
-    Actor, AiService, Arm, ArmParts, BuiltInRole, Control, Graph, NewSecret, ServedModel, ServiceFault,
-    TokenIssuer,
+    Actor, AiService, Arm, ArmParts, BuiltInRole, Control, Graph, LoadFault, NewSecret, ServedModel,
+    ServiceFault, TokenIssuer,
 };
 use strongroom_journal::{Journal, SigningKey};
 use strongroom_seal::{AccountId, BoxFuture, Clock, Moment};
@@ -41,11 +41,51 @@ impl Clock for TickingClock {
 pub(crate) const GRAPH: &str = "https://graph.localhost:8443";
 
 /// A service that has one model and nothing to wrap, and does as it is told.
-#[derive(Default)]
 pub(crate) struct Service {
     /// What each attempt to settle comes to; `Ok` when there is no more.
     pub(crate) says: Mutex<VecDeque<Result<(), ServiceFault>>>,
     pub(crate) forgotten: Mutex<Vec<AccountId>>,
+    /// What every account's fine-tuned models are; an error instead while the key is denied.
+    pub(crate) tuned: Mutex<Result<Vec<&'static str>, LoadFault>>,
+    /// What each attempt to load a model comes to, as soon as it is said.
+    pub(crate) loads: Loads,
+}
+
+/// Attempts to load wait here until a test says what they come to.
+pub(crate) struct Loads {
+    pub(crate) say: tokio::sync::mpsc::UnboundedSender<Result<(), LoadFault>>,
+    said: tokio::sync::Mutex<tokio::sync::mpsc::UnboundedReceiver<Result<(), LoadFault>>>,
+    heard: tokio::sync::watch::Sender<usize>,
+}
+
+impl Loads {
+    /// Waits until so many attempts have heard what they come to.
+    pub(crate) async fn heard(&self, attempts: usize) {
+        let mut heard = self.heard.subscribe();
+        heard.wait_for(|heard| *heard == attempts).await.unwrap();
+    }
+}
+
+impl Default for Loads {
+    fn default() -> Self {
+        let (say, said) = tokio::sync::mpsc::unbounded_channel();
+        Self {
+            say,
+            said: tokio::sync::Mutex::new(said),
+            heard: tokio::sync::watch::Sender::new(0),
+        }
+    }
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Self {
+            says: Mutex::default(),
+            forgotten: Mutex::default(),
+            tuned: Mutex::new(Ok(Vec::new())),
+            loads: Loads::default(),
+        }
+    }
 }
 
 impl AiService for Service {
@@ -54,6 +94,23 @@ impl AiService for Service {
             name: "rehearsal".to_owned(),
             publisher: "tests".to_owned(),
         }]
+    }
+
+    fn tuned_models(&self, _: AccountId) -> BoxFuture<'_, Result<Vec<ServedModel>, LoadFault>> {
+        let tuned = self.tuned.lock().unwrap().clone();
+        let served = |name: &str| ServedModel {
+            name: name.to_owned(),
+            publisher: "main".to_owned(),
+        };
+        Box::pin(async move { Ok(tuned?.into_iter().map(served).collect()) })
+    }
+
+    fn load<'a>(&'a self, _: AccountId, _: &'a str) -> BoxFuture<'a, Result<(), LoadFault>> {
+        Box::pin(async {
+            let said = self.loads.said.lock().await.recv().await.unwrap();
+            self.loads.heard.send_modify(|heard| *heard += 1);
+            said
+        })
     }
 
     fn settle(&self, _: AccountId) -> BoxFuture<'_, Result<(), ServiceFault>> {

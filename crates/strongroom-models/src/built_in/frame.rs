@@ -15,9 +15,11 @@ use crate::model::generate::{ChatOrder, GenerateError, Outcome, Passage};
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ToWorker {
-    /// The first frame: which model to load. `None` is the one that comes along.
+    /// The first frame: which model to load. `None` is the one that comes along. With `weights`, so many bytes of other weights for
+    /// it follow the frame.
     Load {
         folder: Option<PathBuf>,
+        weights: Option<u64>,
     },
     Chat {
         id: u64,
@@ -151,12 +153,19 @@ mod tests {
     fn frames_come_back_as_they_were_and_the_end_of_the_pipe_is_no_error() {
         let mut pipe = Vec::new();
         write(&mut pipe, &ToWorker::Cancel { id: 7 }).expect("written");
-        write(&mut pipe, &ToWorker::Load { folder: None }).expect("written");
+        let load = ToWorker::Load {
+            folder: None,
+            weights: Some(9),
+        };
+        write(&mut pipe, &load).expect("written");
         let mut pipe = pipe.as_slice();
         assert!(matches!(read(&mut pipe), Ok(Some(ToWorker::Cancel { id: 7 }))));
         assert!(matches!(
             read(&mut pipe),
-            Ok(Some(ToWorker::Load { folder: None }))
+            Ok(Some(ToWorker::Load {
+                folder: None,
+                weights: Some(9)
+            }))
         ));
         assert!(matches!(read::<ToWorker>(&mut pipe), Ok(None)));
     }

@@ -16,10 +16,12 @@ use futures::stream;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
+pub(crate) use worker::harden_worker;
 pub use worker::worker_main;
 
 use crate::engine::{BoxFuture, ChunkStream, Engine, EngineError, ModelCard, Object};
 use crate::limits;
+use crate::weights::{WeightSource, Withheld};
 use frame::{Reply, ToWorker};
 use process::{Fate, Ticket, Worker};
 use shape::ChatShape;
@@ -48,12 +50,25 @@ pub struct BuiltInConfig {
     pub worker_args: Vec<OsString>,
 }
 
+/// A model that was made from another: it has that one's configuration and tokenizer, and weights of its own.
+pub struct Tuned {
+    /// The name that requests have for it.
+    pub name: String,
+    /// When it was made, in Unix seconds.
+    pub created: i64,
+    /// Whose it is.
+    pub owned_by: String,
+    /// Who keeps its weights. They go from there into the worker's memory, and nowhere else.
+    pub weights: Arc<dyn WeightSource>,
+}
+
 /// A model in a worker process, started with the first request and again after a stop or a crash.
 ///
 /// Answers are greedy, and so always alike, unless the request asks for a temperature.
 pub struct BuiltIn {
     config: BuiltInConfig,
     card: ModelCard,
+    weights: Option<Arc<dyn WeightSource>>,
     state: Mutex<State>,
 }
 
@@ -63,14 +78,40 @@ struct State {
     /// Crashes in a row, and until when none is started because of them.
     crashes: u32,
     not_before: Option<Instant>,
+    /// Why the last of these could not load its model, if that was it.
+    failure: Option<LoadError>,
 }
 
 /// Why a model cannot be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the model cannot be loaded: {reason}")]
 pub struct LoadError {
-    /// What is wrong with the folder or the worker, for the log.
+    /// What is wrong with the folder, the weights or the worker, for the log.
     pub reason: String,
+    /// Set if whoever keeps the weights does not give them out.
+    pub withheld: Option<Withheld>,
+}
+
+impl LoadError {
+    fn because(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            withheld: None,
+        }
+    }
+
+    fn withheld(withheld: Withheld) -> Self {
+        Self {
+            reason: withheld.to_string(),
+            withheld: Some(withheld),
+        }
+    }
+}
+
+impl From<LoadError> for EngineError {
+    fn from(error: LoadError) -> Self {
+        error.withheld.map_or(Self::Unavailable, Self::Withheld)
+    }
 }
 
 impl BuiltIn {
@@ -87,7 +128,36 @@ impl BuiltIn {
         Self {
             config,
             card,
+            weights: None,
             state: Mutex::default(),
+        }
+    }
+
+    /// The same for a model that was made from the configured one.
+    pub fn tuned(base: BuiltInConfig, tuned: Tuned) -> Self {
+        Self {
+            config: base,
+            card: card(&tuned.name, tuned.created, &tuned.owned_by),
+            weights: Some(tuned.weights),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Whether there is a process that has the model in its memory, or is loading it.
+    pub fn is_resident(&self) -> bool {
+        self.current().is_some_and(|worker| worker.is_alive())
+    }
+
+    /// Resolves when the process that runs now is gone; at once, if none does.
+    pub fn gone(&self) -> impl Future<Output = ()> + Send + 'static {
+        let worker = self.current();
+        async move {
+            if let Some(worker) = worker {
+                let ended = worker.ended();
+                // Waiting for it must not keep it.
+                drop(worker);
+                ended.await;
+            }
         }
     }
 
@@ -99,9 +169,7 @@ impl BuiltIn {
             Ok(outcome) => outcome,
             Err(_) => {
                 worker.stop().await;
-                Err(LoadError {
-                    reason: "loading takes too long".to_owned(),
-                })
+                Err(LoadError::because("loading takes too long"))
             }
         }
     }
@@ -113,20 +181,30 @@ impl BuiltIn {
             match worker.fate() {
                 None => return Ok(worker.clone()),
                 Some(Fate::Stopped) => state.forgive(),
-                Some(Fate::Broke { at, useful }) => state.count_crash(at, useful),
+                Some(Fate::Broke { at, useful }) => {
+                    state.failure = worker.failure();
+                    state.count_crash(at, useful);
+                }
             }
             state.worker = None;
         }
         if state.not_before.is_some_and(|moment| Instant::now() < moment) {
-            return Err(LoadError {
-                reason: "the worker process ended again and again".to_owned(),
-            });
+            let last = state.failure.as_ref().map(|failure| failure.reason.as_str());
+            let last = last.unwrap_or("it said nothing");
+            return Err(LoadError::because(format!(
+                "the worker process ended again and again: {last}"
+            )));
         }
         let folder = match &self.config.model {
             ModelSource::Rehearsal => None,
             ModelSource::Folder(folder) => Some(folder.clone()),
         };
-        match Worker::start(&self.config.worker_program, &self.config.worker_args, folder) {
+        let BuiltInConfig {
+            worker_program,
+            worker_args,
+            ..
+        } = &self.config;
+        match Worker::start(worker_program, worker_args, folder, self.weights.clone()) {
             Ok(worker) => Ok(state.worker.insert(Arc::new(worker)).clone()),
             Err(error) => {
                 tracing::error!(reason = %error.reason, "a model worker cannot be started");
@@ -140,6 +218,19 @@ impl BuiltIn {
         self.worker().map_err(|_| EngineError::Unavailable)?.ask(request)
     }
 
+    /// With weights that others keep, why there is no answer is mostly theirs to say, and is heard by loading first.
+    async fn weights_loaded(&self) -> Result<(), EngineError> {
+        if self.weights.is_some() {
+            self.load().await?;
+        }
+        Ok(())
+    }
+
+    fn current(&self) -> Option<Arc<Worker>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.worker.clone()
+    }
+
     fn check_model(&self, request: &Object) -> Result<(), EngineError> {
         match request.get("model").and_then(Value::as_str) {
             Some(model) if model == self.card.id => Ok(()),
@@ -151,6 +242,7 @@ impl BuiltIn {
     async fn begin_chat(&self, request: &Object, usage: bool) -> Result<(ChatShape, Ticket), EngineError> {
         self.check_model(request)?;
         let order = order::chat(request)?;
+        self.weights_loaded().await?;
         let ticket = self.ask(|id| ToWorker::Chat { id, order })?;
         Ok((ChatShape::new(&self.card.id, usage), ticket))
     }
@@ -194,6 +286,7 @@ impl BuiltIn {
         self.check_model(&request)?;
         let passages = order::embed(&request)?;
         let dimensions = order::dimensions(&request)?;
+        self.weights_loaded().await?;
         let mut ticket = self.ask(|id| ToWorker::Embed { id, passages })?;
         let mut vectors = Vec::new();
         loop {
@@ -213,13 +306,7 @@ impl BuiltIn {
     }
 
     async fn stop_worker(&self) {
-        let worker = self
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .worker
-            .clone();
-        if let Some(worker) = worker {
+        if let Some(worker) = self.current() {
             worker.stop().await;
         }
     }
@@ -252,6 +339,7 @@ impl State {
     fn forgive(&mut self) {
         self.crashes = 0;
         self.not_before = None;
+        self.failure = None;
     }
 
     /// The first crash costs nothing, so that one bad request does not shut others out; then the wait doubles.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::StreamExt;
 use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, watch};
@@ -16,6 +17,7 @@ use super::LoadError;
 use super::frame::{self, FrameError, FromWorker, Reply, ToWorker};
 use crate::engine::EngineError;
 use crate::limits;
+use crate::weights::{WeightSource, Withheld};
 
 /// A running worker. When the last owner lets go, the process is killed.
 pub(super) struct Worker {
@@ -58,8 +60,8 @@ impl Worker {
         program: &Path,
         arguments: &[OsString],
         folder: Option<PathBuf>,
+        weights: Option<Arc<dyn WeightSource>>,
     ) -> Result<Self, LoadError> {
-        let failed = |reason: String| LoadError { reason };
         let child = Command::new(program)
             .args(arguments)
             // The environment may hold keys; the worker needs none of it.
@@ -70,18 +72,20 @@ impl Worker {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| failed(format!("the worker process cannot be started: {error}")))?;
-        let first = frame::encode(&ToWorker::Load { folder })
-            .map_err(|_| failed("the path of the model folder is not Unicode".to_owned()))?;
+            .map_err(|error| LoadError::because(format!("the worker process cannot be started: {error}")))?;
         let (outbox, frames) = mpsc::unbounded_channel();
-        let _ = outbox.send(first);
         let kill = watch::Sender::new(false);
         let shared = Arc::new(Shared {
             desk: Mutex::default(),
             loading: watch::Sender::new(None),
             ended: watch::Sender::new(false),
         });
-        tokio::spawn(serve(child, shared.clone(), kill.subscribe(), frames));
+        let feed = Feed {
+            folder,
+            weights,
+            frames,
+        };
+        tokio::spawn(serve(child, shared.clone(), kill.subscribe(), feed));
         Ok(Self { shared, outbox, kill })
     }
 
@@ -136,11 +140,26 @@ impl Worker {
             Ok(outcome) => outcome.clone(),
             Err(_) => None,
         };
-        outcome.unwrap_or_else(|| {
-            Err(LoadError {
-                reason: "the worker process ended".to_owned(),
-            })
-        })
+        outcome.unwrap_or_else(|| Err(LoadError::because("the worker process ended")))
+    }
+
+    /// Whether the model is in its memory, or on the way there.
+    pub(super) fn is_alive(&self) -> bool {
+        !*self.shared.ended.borrow()
+    }
+
+    /// Why loading failed, if it has.
+    pub(super) fn failure(&self) -> Option<LoadError> {
+        let loading = self.shared.loading.borrow();
+        loading.as_ref().and_then(|loading| loading.clone().err())
+    }
+
+    /// Resolves when the process is gone.
+    pub(super) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut ended = self.shared.ended.subscribe();
+        async move {
+            let _ = ended.wait_for(|ended| *ended).await;
+        }
     }
 
     /// How it ended, if it has.
@@ -156,8 +175,7 @@ impl Worker {
             desk.waiting.clear();
         }
         self.kill.send_replace(true);
-        let mut ended = self.shared.ended.subscribe();
-        let _ = ended.wait_for(|ended| *ended).await;
+        self.ended().await;
     }
 
     fn cancel(&self, id: u64) {
@@ -215,18 +233,13 @@ impl Drop for Ticket {
 }
 
 /// Runs one worker to its end, which is the process's end.
-async fn serve(
-    mut child: Child,
-    shared: Arc<Shared>,
-    mut kill: watch::Receiver<bool>,
-    frames: mpsc::UnboundedReceiver<Zeroizing<Vec<u8>>>,
-) {
+async fn serve(mut child: Child, shared: Arc<Shared>, mut kill: watch::Receiver<bool>, feed: Feed) {
     if let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) {
         tokio::select! {
             biased;
             _ = kill.changed() => {}
             outcome = shared.receive(stdout) => report(outcome),
-            () = send(stdin, frames) => {}
+            failed = feed.send(stdin) => shared.fail(failed),
         }
     }
     // SIGKILL, then the wait that makes sure.
@@ -243,14 +256,75 @@ fn report(outcome: Result<(), FrameError>) {
     }
 }
 
-/// Never ends: that the pipe broke is heard, with what the worker still had to say, at its other end.
-async fn send(mut stdin: ChildStdin, mut frames: mpsc::UnboundedReceiver<Zeroizing<Vec<u8>>>) {
-    while let Some(frame) = frames.recv().await {
-        if stdin.write_all(&frame).await.is_err() {
-            break;
+/// What a worker is told: which model to load, with which weights, and then the requests.
+struct Feed {
+    folder: Option<PathBuf>,
+    weights: Option<Arc<dyn WeightSource>>,
+    frames: mpsc::UnboundedReceiver<Zeroizing<Vec<u8>>>,
+}
+
+impl Feed {
+    /// Ends only if there is nothing to load. That the pipe broke is heard, with what the worker still had to say, at its other end.
+    async fn send(self, mut stdin: ChildStdin) -> LoadError {
+        match self.send_all(&mut stdin).await {
+            Err(Unfed::Failed(error)) => error,
+            Ok(()) | Err(Unfed::Pipe) => std::future::pending().await,
         }
     }
-    std::future::pending::<()>().await;
+
+    async fn send_all(self, stdin: &mut ChildStdin) -> Result<(), Unfed> {
+        let Self {
+            folder,
+            weights,
+            mut frames,
+        } = self;
+        let mut open = match weights {
+            Some(source) => Some(source.open().await?),
+            None => None,
+        };
+        let load = ToWorker::Load {
+            folder,
+            weights: open.as_ref().map(|open| open.length),
+        };
+        let load = frame::encode(&load)
+            .map_err(|_| LoadError::because("the path of the model folder is not Unicode"))?;
+        stdin.write_all(&load).await?;
+        if let Some(open) = &mut open {
+            while let Some(piece) = open.pieces.next().await {
+                stdin.write_all(&piece?).await?;
+            }
+        }
+        // Whatever it holds to read them is let go of.
+        drop(open);
+        while let Some(frame) = frames.recv().await {
+            stdin.write_all(&frame).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a worker is not told everything.
+enum Unfed {
+    Pipe,
+    Failed(LoadError),
+}
+
+impl From<std::io::Error> for Unfed {
+    fn from(_: std::io::Error) -> Self {
+        Self::Pipe
+    }
+}
+
+impl From<LoadError> for Unfed {
+    fn from(error: LoadError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Withheld> for Unfed {
+    fn from(withheld: Withheld) -> Self {
+        Self::Failed(LoadError::withheld(withheld))
+    }
 }
 
 impl Shared {
@@ -264,7 +338,7 @@ impl Shared {
                 FromWorker::Loaded => drop(self.loading.send_replace(Some(Ok(())))),
                 FromWorker::NotLoaded { reason } => {
                     tracing::error!(%reason, "the model cannot be loaded");
-                    self.loading.send_replace(Some(Err(LoadError { reason })));
+                    self.loading.send_replace(Some(Err(LoadError::because(reason))));
                 }
                 FromWorker::Reply { id, reply } => self.dispatch(id, reply)?,
             }
@@ -286,6 +360,15 @@ impl Shared {
         Ok(())
     }
 
+    fn fail(&self, error: LoadError) {
+        tracing::warn!(reason = %error.reason, "the model cannot be loaded");
+        if error.withheld.is_some() {
+            // The worker did nothing wrong: the next one need not wait.
+            self.desk().fate.get_or_insert(Fate::Stopped);
+        }
+        self.loading.send_replace(Some(Err(error)));
+    }
+
     fn end(&self) {
         let mut desk = self.desk();
         let useful = desk.useful;
@@ -298,9 +381,7 @@ impl Shared {
         self.loading.send_if_modified(|loading| {
             let unknown = loading.is_none();
             if unknown {
-                *loading = Some(Err(LoadError {
-                    reason: "the worker process ended".to_owned(),
-                }));
+                *loading = Some(Err(LoadError::because("the worker process ended")));
             }
             unknown
         });

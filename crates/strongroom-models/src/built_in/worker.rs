@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 use super::frame::{self, FrameError, FromWorker, Reply, ToWorker};
+use crate::model::decoder::Weights;
 use crate::model::generate::{self, ChatOrder, GenerateError, Passage};
 use crate::model::load::{Model, ModelFiles};
 use crate::model::rehearsal;
+use crate::weights;
 
 /// What the program's hidden worker command does: answers framed requests on stdin and stdout until stdin ends.
 pub fn worker_main() {
@@ -22,14 +24,19 @@ pub fn worker_main() {
 }
 
 fn work() -> Result<(), FrameError> {
-    let Some(ToWorker::Load { folder }) = frame::read(&mut io::stdin())? else {
+    let Some(ToWorker::Load { folder, weights }) = frame::read(&mut io::stdin())? else {
         return Ok(());
     };
-    let open = Open::default();
-    let tasks = listen(open.clone());
     let mut out = io::stdout().lock();
-    let model = match leave_no_dumps().and_then(|()| load(folder)) {
-        Ok(model) => model,
+    // What comes over the pipe is read before requests are: they come behind it.
+    let weights = leave_no_dumps().and_then(|()| take_weights(weights));
+    let open = Open::default();
+    let loaded = weights.and_then(|weights| {
+        let tasks = listen(open.clone());
+        Ok((load(folder, weights)?, tasks))
+    });
+    let (model, tasks) = match loaded {
+        Ok(loaded) => loaded,
         Err(reason) => return frame::write(&mut out, &FromWorker::NotLoaded { reason }),
     };
     frame::write(&mut out, &FromWorker::Loaded)?;
@@ -47,14 +54,30 @@ fn work() -> Result<(), FrameError> {
     Ok(())
 }
 
-fn load(folder: Option<PathBuf>) -> Result<Model, String> {
+fn take_weights(length: Option<u64>) -> Result<Option<Weights>, String> {
+    length
+        .map(|length| weights::read(&mut io::stdin().lock(), length))
+        .transpose()
+        .map_err(|error| error.to_string())
+}
+
+/// The model of a folder, or the one that comes along; with these weights instead of its own, if there are any.
+fn load(folder: Option<PathBuf>, weights: Option<Weights>) -> Result<Model, String> {
     let files = match folder {
         None => Ok(rehearsal::files()),
         Some(folder) => ModelFiles::in_folder(&folder),
     };
-    files
-        .and_then(Model::from_files)
-        .map_err(|error| error.to_string())
+    let model = files.and_then(|files| match weights {
+        None => Model::from_files(files),
+        Some(weights) => Model::with_weights(&files, weights),
+    });
+    model.map_err(|error| error.to_string())
+}
+
+/// What any process does first that holds customers' content: no dumps, and no words of a panic.
+pub(crate) fn harden_worker() -> Result<(), String> {
+    silence_panics();
+    leave_no_dumps()
 }
 
 /// Neither a core file nor a debugger of the same user gets at the weights and the prompts.
@@ -218,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_cancelled_request_is_given_up_before_it_says_anything() {
-        let model = load(None).expect("model");
+        let model = load(None, None).expect("model");
         let (open, (sender, tasks)) = (Open::default(), mpsc::channel());
         for request in [
             ToWorker::Chat {
@@ -238,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_request_cancelled_midway_is_given_up_at_the_next_token() {
-        let model = load(None).expect("model");
+        let model = load(None, None).expect("model");
         let mut said = 0;
         let outcome = generate::answer(&model, &request(), &mut |text: &str| {
             said += usize::from(!text.is_empty());
@@ -250,7 +273,10 @@ mod tests {
     #[test]
     fn a_second_model_cannot_be_loaded() {
         assert!(!take(
-            ToWorker::Load { folder: None },
+            ToWorker::Load {
+                folder: None,
+                weights: None
+            },
             &Open::default(),
             &mpsc::channel().0
         ));

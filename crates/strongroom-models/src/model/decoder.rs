@@ -23,12 +23,18 @@ pub(crate) enum Kernels {
     Differentiable,
 }
 
+/// The two matrices of an adapter, named after the projection that they stand beside.
+pub(crate) const ADAPTER_NARROW: &str = "lora_a";
+pub(crate) const ADAPTER_WIDE: &str = "lora_b";
+/// How much an adapter's product counts.
+pub(crate) const ADAPTER_SCALE: f64 = 2.0;
+
 /// The decoder with its weights in `f32`.
 pub(crate) struct Decoder {
     tokens: Embedding,
     blocks: Vec<Block>,
     norm: Norm,
-    head: Linear,
+    head: Projection,
     rotary: Rotary,
 }
 
@@ -59,7 +65,10 @@ impl Decoder {
         let norm = from.norm(config, "model.norm")?;
         let tied = config.tied || !from.weights.contains_key("lm_head.weight");
         let head = match tied {
-            true => Linear::new(table.clone(), None),
+            true => Projection {
+                linear: Linear::new(table.clone(), None),
+                adapter: None,
+            },
             false => from.linear("lm_head", config.hidden, config.vocabulary, false)?,
         };
         let tokens = Embedding::new(table, config.hidden);
@@ -99,13 +108,34 @@ impl Decoder {
     }
 }
 
+/// A matrix, and beside it, while an adapter is trained, the product of two narrow ones.
+struct Projection {
+    linear: Linear,
+    adapter: Option<(Tensor, Tensor)>,
+}
+
+impl Projection {
+    fn forward(&self, state: &Tensor) -> Result<Tensor> {
+        let straight = self.linear.forward(state)?;
+        let Some((narrow, wide)) = &self.adapter else {
+            return Ok(straight);
+        };
+        let (batch, length, from) = state.dims3()?;
+        let aside = state
+            .reshape((batch * length, from))?
+            .matmul(&narrow.t()?)?
+            .matmul(&wide.t()?)?;
+        straight + (aside.reshape((batch, length, ()))? * ADAPTER_SCALE)?
+    }
+}
+
 struct Block {
     before_attention: Norm,
     attention: Attention,
     before_feed: Norm,
-    gate: Linear,
-    up: Linear,
-    down: Linear,
+    gate: Projection,
+    up: Projection,
+    down: Projection,
 }
 
 impl Block {
@@ -138,10 +168,10 @@ impl Block {
 }
 
 struct Attention {
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    output: Linear,
+    query: Projection,
+    key: Projection,
+    value: Projection,
+    output: Projection,
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
@@ -341,13 +371,23 @@ impl Placer<'_> {
         Ok(tensor)
     }
 
-    fn linear(&mut self, name: &str, from: usize, to: usize, bias: bool) -> Result<Linear> {
+    fn linear(&mut self, name: &str, from: usize, to: usize, bias: bool) -> Result<Projection> {
         let weight = self.take(&format!("{name}.weight"), &[to, from])?;
         let bias = match bias {
             true => Some(self.take(&format!("{name}.bias"), &[to])?),
             false => None,
         };
-        Ok(Linear::new(weight, bias))
+        let adapter = match self.weights.remove(&format!("{name}.{ADAPTER_NARROW}")) {
+            Some(narrow) => {
+                let rank = narrow.dims2()?.0;
+                Some((narrow, self.take(&format!("{name}.{ADAPTER_WIDE}"), &[to, rank])?))
+            }
+            None => None,
+        };
+        Ok(Projection {
+            linear: Linear::new(weight, bias),
+            adapter,
+        })
     }
 
     fn norm(&mut self, config: &DecoderConfig, name: &str) -> Result<Norm> {

@@ -53,7 +53,16 @@ pub(crate) enum ModelError {
 
 impl Model {
     /// Builds the model out of its files.
-    pub(crate) fn from_files(files: ModelFiles<'_>) -> Result<Self, ModelError> {
+    pub(crate) fn from_files(mut files: ModelFiles<'_>) -> Result<Self, ModelError> {
+        let mut weights = Weights::new();
+        for file in &mut files.weights {
+            place(&file?, &mut weights)?;
+        }
+        Self::with_weights(&files, weights)
+    }
+
+    /// Builds the model out of configuration and tokenizer, and of weights that are in memory already.
+    pub(crate) fn with_weights(files: &ModelFiles<'_>, mut weights: Weights) -> Result<Self, ModelError> {
         let config = DecoderConfig::parse(&files.config)?;
         let tokens = Tokens::parse(&files.tokenizer)?;
         if tokens.count() > config.vocabulary {
@@ -61,10 +70,6 @@ impl Model {
                 tokens: tokens.count(),
                 vocabulary: config.vocabulary,
             });
-        }
-        let mut weights = Weights::new();
-        for file in files.weights {
-            place(&file?, &mut weights)?;
         }
         let decoder = Decoder::new(&config, &mut weights, Kernels::Fused)?;
         let template = Template::of(&tokens);

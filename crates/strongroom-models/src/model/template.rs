@@ -90,6 +90,46 @@ impl Template {
         Ok(prompt)
     }
 
+    /// A conversation to learn from: its tokens, and of each whether it is to be learnt. What the assistant says, and that it
+    /// ends, is; `learnt` can except a turn.
+    pub(crate) fn lesson(
+        self,
+        tokens: &Tokens,
+        start: Option<u32>,
+        turns: &[(Turn, bool)],
+    ) -> Result<(Vec<u32>, Vec<bool>), TokenError> {
+        let mut ids: Vec<u32> = match self {
+            Self::ChatMl { .. } => Vec::new(),
+            Self::Headers { .. } | Self::Plain => start.into_iter().collect(),
+        };
+        let mut learnt = vec![false; ids.len()];
+        for (turn, learn) in turns {
+            if turn.role != Role::Assistant {
+                self.begin(tokens, turn.role, &turn.text, &mut ids)?;
+                self.end_turn(tokens, &mut ids)?;
+                learnt.resize(ids.len(), false);
+                continue;
+            }
+            self.begin(tokens, Role::Assistant, "", &mut ids)?;
+            learnt.resize(ids.len(), false);
+            let text = match self {
+                Self::Headers { .. } => turn.text.trim(),
+                Self::ChatMl { .. } | Self::Plain => &turn.text,
+            };
+            ids.extend(tokens.encode(text)?);
+            ids.extend(self.end());
+            learnt.resize(ids.len(), *learn);
+            let ended = ids.len();
+            self.end_turn(tokens, &mut ids)?;
+            // The end stands there already, where the template has one; what follows it is not the assistant's to say.
+            if self.end().is_some() && ids.len() > ended {
+                ids.remove(ended);
+            }
+            learnt.resize(ids.len(), *learn && self.end().is_none());
+        }
+        Ok((ids, learnt))
+    }
+
     fn begin(self, tokens: &Tokens, role: Role, text: &str, to: &mut Vec<u32>) -> Result<(), TokenError> {
         let role = role.name();
         match self {

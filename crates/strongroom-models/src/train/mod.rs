@@ -19,6 +19,7 @@ use crate::model::config::DecoderConfig;
 use crate::model::decoder::{Decoder, Kernels, Weights};
 use crate::model::template::Template;
 use crate::model::tokens::Tokens;
+use crate::random::Random;
 use corpus::Corpus;
 
 /// Why no model came out.
@@ -58,7 +59,7 @@ pub fn train_rehearsal(
     let config_json = config_json(&tokens);
     let config = DecoderConfig::parse(config_json.to_string().as_bytes())
         .map_err(|error| TrainError::Tokenizer(error.to_string()))?;
-    let mut random = Random(SEED);
+    let mut random = Random::new(SEED);
     let weights = first_weights(&config, &mut random)?;
     let mut placed: Weights = weights
         .iter()
@@ -235,40 +236,6 @@ fn write(
         .collect::<candle_core::Result<HashMap<String, Tensor>>>()?;
     candle_core::safetensors::save(&halves, folder.join("model.safetensors"))?;
     Ok(())
-}
-
-/// SplitMix64, so that weights and lessons follow from the seed alone.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, choices: usize) -> usize {
-        usize::try_from(self.next() % (choices.max(1) as u64)).unwrap_or(0)
-    }
-
-    /// From 0 up to, not including, 1.
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    /// Normally distributed entries (Box and Muller's way).
-    #[expect(clippy::cast_possible_truncation, reason = "weights are f32")]
-    fn matrix(&mut self, rows: usize, columns: usize, spread: f64) -> Result<Var, TrainError> {
-        let entries: Vec<f32> = (0..rows * columns)
-            .map(|_| {
-                let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
-                (radius * (std::f64::consts::TAU * self.unit()).cos() * spread) as f32
-            })
-            .collect();
-        Ok(Var::from_vec(entries, (rows, columns), &Device::Cpu)?)
-    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::problem::Problem;
 pub(crate) use content::content;
 pub(crate) use draft::{Draft, DraftFault};
 pub(crate) use file::{Content, File};
-pub(crate) use upload::{check_name, check_purpose, life, twice, upload};
+pub(crate) use upload::{check_name, check_purpose, life, set, twice, upload};
 pub(crate) use whole::Whole;
 
 /// The kind under which files are stored.

@@ -194,7 +194,7 @@ pub(crate) fn check_name(name: &str, param: &'static str) -> Result<(), Problem>
     Ok(())
 }
 
-async fn set(
+pub(crate) async fn set(
     field: &mut Option<String>,
     name: &'static str,
     parts: &mut Multipart<Arriving>,

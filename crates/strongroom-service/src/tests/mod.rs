@@ -6,6 +6,7 @@ mod chat;
 mod completions;
 mod files;
 mod journal;
+mod models;
 mod responses;
 mod revocation;
 mod rig;

@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
-use strongroom_models::{ChunkStream, Engine, EngineError, ModelCard};
+use strongroom_models::{ChunkStream, Engine, EngineError, ModelCard, ModelSource};
 use strongroom_seal::{
     AccountId, Clock, KeyDescription, KeyId, KeyName, KeyWrap, Moment, NoAnswer, Secret, VaultError,
     WrappedSeed,
@@ -79,6 +79,7 @@ impl Rig {
             permits: permits.clone(),
             authenticate: Arc::new(Callers { account }),
             deployments: watch::channel(Arc::new(deployments(account, &engine))).1,
+            bases: std::iter::once(("strongroom-rehearsal".to_owned(), ModelSource::Rehearsal)).collect(),
             journal: Arc::clone(&journal) as Arc<dyn ServiceJournal>,
             now: Arc::new(move || clock.now().wall),
             limits,
@@ -500,6 +501,7 @@ fn deployments(account: AccountId, engine: &Arc<ScriptedEngine>) -> Deployments 
                 model: "m".to_owned(),
                 created: 7,
                 policy,
+                tuned: None,
             },
         );
     }
@@ -522,6 +524,7 @@ impl Authenticate for Callers {
             ..Crud::ALL
         };
         let reads = Rights {
+            models: only_read,
             files: only_read,
             responses: only_read,
             completions: only_read,
@@ -535,6 +538,7 @@ impl Authenticate for Callers {
             ..only_read
         };
         let asks = Rights {
+            models: only_read,
             files: only_read,
             completions: nothing,
             ..Rights::ALL

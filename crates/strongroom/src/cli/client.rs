@@ -1,10 +1,12 @@
 //! A command's connection to the running instance: the administrator's token, the vault's own protocol for
 //! keys, and the administrator's routes for the rest.
 
-use reqwest::header::LOCATION;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
+use tokio::io::AsyncReadExt as _;
 use tokio::runtime::Runtime;
+use tokio_util::io::ReaderStream;
 use zeroize::Zeroizing;
 
 use super::{CliError, Failure};
@@ -14,6 +16,7 @@ use crate::{limits, local};
 
 const VAULT_AUDIENCE: &str = "https://vault.azure.net";
 const ADMIN_AUDIENCE: &str = "https://management.core.windows.net/";
+const SERVICE_AUDIENCE: &str = "https://cognitiveservices.azure.com";
 const VAULT_API_VERSION: &str = "2025-07-01";
 const MANAGEMENT_API_VERSION: &str = "2026-02-01";
 
@@ -130,6 +133,23 @@ impl Instance {
         outcome.unwrap_or(Err(Failure::Protocol("the operation has not ended yet").into()))
     }
 
+    /// A request to the data plane of the instance's account, as the administrator; with a form, if one is given.
+    pub(super) fn data(&self, method: Method, path: &str, form: Option<Form<'_>>) -> Result<Value, CliError> {
+        let account = self.variable("STRONGROOM_ACCOUNT")?;
+        let url = format!(
+            "https://localhost:{}/openai-accounts/{account}/openai/v1/{path}",
+            self.https_port
+        );
+        self.runtime.block_on(async {
+            let token = self.token(SERVICE_AUDIENCE).await?;
+            let mut request = self.client.request(method, &url).bearer_auth(token.as_str());
+            if let Some(form) = form {
+                request = form.send(request);
+            }
+            read_json(self.send(request).await?).await
+        })
+    }
+
     /// The resource group of this instance: where roles are looked at and assigned unless something else is named.
     pub(super) fn group_scope(&self) -> Result<String, CliError> {
         let subscription = self.variable("AZURE_SUBSCRIPTION_ID")?;
@@ -196,7 +216,7 @@ impl Instance {
         let request = self
             .client
             .post(format!("{authority}/{tenant}/oauth2/v2.0/token"))
-            .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form);
         let answer = read_json(self.send(request).await?).await?;
         let token = answer.get("access_token").and_then(Value::as_str);
@@ -221,6 +241,41 @@ impl Instance {
     pub(super) fn variable(&self, name: &'static str) -> Result<&str, CliError> {
         let value = self.environment.get(name);
         value.ok_or(Failure::Protocol("the env file lacks a variable; start the instance again").into())
+    }
+}
+
+/// A form with a file at its end, which is sent as it is read.
+pub(super) struct Form<'a> {
+    pub(super) fields: &'a [(&'a str, &'a str)],
+    pub(super) file: std::fs::File,
+    /// How long the file is.
+    pub(super) length: u64,
+}
+
+impl Form<'_> {
+    fn send(self, request: RequestBuilder) -> RequestBuilder {
+        let boundary = uuid::Uuid::new_v4().simple().to_string();
+        let mut head = String::new();
+        for (name, value) in self.fields {
+            head += &format!(
+                "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+            );
+        }
+        head += &format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"file\"\r\n\r\n"
+        );
+        let tail = format!("\r\n--{boundary}--\r\n");
+        let framing = u64::try_from(head.len() + tail.len()).unwrap_or(u64::MAX);
+        let length = self.length.saturating_add(framing);
+        let (head, tail) = (std::io::Cursor::new(head), std::io::Cursor::new(tail));
+        // A file that grows meanwhile is sent as long as was said.
+        let file = tokio::fs::File::from_std(self.file).take(self.length);
+        let body = ReaderStream::with_capacity(head.chain(file).chain(tail), limits::COMMAND_PIECE);
+        request
+            .timeout(limits::COMMAND_TRANSFER)
+            .header(CONTENT_TYPE, format!("multipart/form-data; boundary={boundary}"))
+            .header(CONTENT_LENGTH, length)
+            .body(reqwest::Body::wrap_stream(body))
     }
 }
 

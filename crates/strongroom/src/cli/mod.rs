@@ -3,9 +3,11 @@
 mod account;
 mod client;
 mod credential;
+mod deployment;
 mod exit;
 mod export;
 mod key;
+mod model;
 mod principal;
 mod role;
 mod rotation;
@@ -60,6 +62,12 @@ enum Command {
     /// The AI service's account: its two keys, its identities, and whether keys count at all.
     #[command(after_help = EXIT_CODES)]
     Account(account::AccountArgs),
+    /// Fine-tuned models: bring weights, list, show, shred.
+    #[command(after_help = EXIT_CODES)]
+    Model(model::ModelArgs),
+    /// Deployments: which model is served under which name, and what a revoked key means for it.
+    #[command(after_help = EXIT_CODES)]
+    Deployment(deployment::DeploymentArgs),
     /// The keys that sign tokens: list them, let the next one sign.
     #[command(after_help = EXIT_CODES)]
     TokenKey(token_key::TokenKeyArgs),
@@ -244,6 +252,8 @@ impl Cli {
             Command::Principal(args) => principal::run(&args),
             Command::Group(args) => principal::run_group(&args),
             Command::Account(args) => account::run(&args),
+            Command::Model(args) => model::run(&args),
+            Command::Deployment(args) => deployment::run(&args),
             Command::TokenKey(args) => token_key::run(&args),
             Command::Status(args) => status::run(&args),
             Command::Verify(args) => verify::run(&args),

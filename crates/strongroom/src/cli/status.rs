@@ -19,6 +19,10 @@ pub(super) fn run(args: &InstanceArgs) -> Result<(), CliError> {
     journals(&status).print()?;
     table::line("")?;
     sealed(&status).print()?;
+    if !status.weights.is_empty() {
+        table::line("")?;
+        weights(&status).print()?;
+    }
     if status.still_needed.is_empty() {
         return Ok(());
     }
@@ -97,6 +101,24 @@ fn sealed(status: &Status) -> Table {
             table::bytes(row.bytes),
             row.branch.to_string(),
             row.key.as_deref().map_or("-", version).to_owned(),
+        ]);
+    }
+    table
+}
+
+fn weights(status: &Status) -> Table {
+    let mut table = Table::new(&["Opened weights", "Model", "Revocation policy", "Key"]);
+    for row in &status.weights {
+        let key = if row.residual {
+            "denied: residual"
+        } else {
+            "in force"
+        };
+        table.row([
+            row.deployment.clone(),
+            row.model.clone(),
+            row.policy.clone(),
+            key.to_owned(),
         ]);
     }
     table

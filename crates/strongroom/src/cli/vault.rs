@@ -277,7 +277,7 @@ fn below_subscription(resource: &Value) -> Result<String, CliError> {
     Ok(format!("/{rest}"))
 }
 
-fn property<'a>(resource: &'a Value, name: &str) -> &'a Value {
+pub(super) fn property<'a>(resource: &'a Value, name: &str) -> &'a Value {
     let properties = resource.get("properties");
     properties
         .and_then(|properties| properties.get(name))
@@ -373,7 +373,7 @@ fn create(args: &CreateArgs) -> Result<(), CliError> {
 }
 
 /// A name that is a segment of a path.
-fn segment(name: &str) -> Result<&str, CliError> {
+pub(super) fn segment(name: &str) -> Result<&str, CliError> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.()".contains(&byte);
     if name.is_empty() || name.starts_with('.') || !name.bytes().all(fits) {
         return Err(CliError::Configuration(vec![format!("`{name}` is not a name")]));

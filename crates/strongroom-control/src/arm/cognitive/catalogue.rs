@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::accounts::found;
-use super::{ACCOUNT, body};
+use super::{ACCOUNT, body, waiting};
 use crate::accounts::{KINDS, MODEL_FORMAT, MODEL_VERSION, SKU, ServedModel};
 use crate::arm::call::{Answer, Call};
 use crate::arm::fault::Outcome;
@@ -16,13 +16,11 @@ use crate::limits::{ARM_BODY, DEPLOYMENT_CAPACITY};
 
 type Work = fn(&Arc<Call>) -> Outcome<Answer>;
 
+/// The models that an account may deploy.
+const MODELS: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.CognitiveServices/accounts/{account}/models";
+
 /// Beside each account: path below it, action below the account's type, handler.
-const OF_ACCOUNT: [(&str, &str, Work); 4] = [
-    (
-        "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.CognitiveServices/accounts/{account}/models",
-        "Microsoft.CognitiveServices/accounts/models/read",
-        account_models,
-    ),
+const OF_ACCOUNT: [(&str, &str, Work); 3] = [
     (
         "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.CognitiveServices/accounts/{account}/skus",
         "Microsoft.CognitiveServices/accounts/skus/read",
@@ -98,7 +96,11 @@ pub(super) fn routes() -> Vec<Route> {
         )
     };
     let gets = OF_ACCOUNT.into_iter().chain(OF_SUBSCRIPTION).map(get);
-    gets.chain(QUESTIONS.into_iter().map(post)).collect()
+    let read = Permission::Action("Microsoft.CognitiveServices/accounts/models/read");
+    let models = Route::new(Method::GET, MODELS, read, 0, waiting(account_models));
+    gets.chain(QUESTIONS.into_iter().map(post))
+        .chain([models])
+        .collect()
 }
 
 fn model(served: &ServedModel) -> Value {
@@ -124,9 +126,14 @@ fn usage_name(model: &str) -> String {
     format!("{MODEL_FORMAT}.Standard.{model}")
 }
 
-fn account_models(call: &Arc<Call>) -> Outcome<Answer> {
-    found(call)?;
-    let rows = call.arm.service.models();
+/// The account's fine-tuned models stand behind the others, while its key lets them be known.
+async fn account_models(call: Arc<Call>) -> Outcome<Answer> {
+    let account = found(&call)?.id;
+    let mut rows = call.arm.service.models();
+    match call.arm.service.tuned_models(account).await {
+        Ok(tuned) => rows.extend(tuned),
+        Err(fault) => tracing::info!(%account, %fault, "fine-tuned models are not listed"),
+    }
     Ok(Answer::page(rows.iter().map(model).collect(), None))
 }
 

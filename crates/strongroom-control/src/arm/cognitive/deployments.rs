@@ -5,26 +5,28 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use strongroom_azure::ResourceId;
+use uuid::Uuid;
 
 use super::accounts::found;
-use super::{DEPLOYMENT, body, mirror};
-use crate::accounts::{Deployment, MODEL_FORMAT, POLICIES, RevocationPolicy};
+use super::{DEPLOYMENT, apart, body, making, mirror, waiting};
+use crate::accounts::{Deployment, MODEL_FORMAT, POLICIES, Provisioning, RevocationPolicy};
 use crate::arm::call::{Answer, Call};
 use crate::arm::fault::{Fault, Outcome, bad, no_resource};
 use crate::arm::listing::{self, List};
 use crate::arm::route::{Permission, Route, blocking};
 use crate::arm::tags;
-use crate::limits::{ARM_BODY, DEPLOYMENT_CAPACITY};
+use crate::limits::{ARM_BODY, DEPLOYED_MODEL, DEPLOYMENT_CAPACITY};
 
 const ALL: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.CognitiveServices/accounts/{account}/deployments";
 const ONE: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.CognitiveServices/accounts/{account}/deployments/{deployment}";
 const SKUS: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.CognitiveServices/accounts/{account}/deployments/{deployment}/skus";
 
 /// What is ours to say, or has its own place.
-const OURS: [&str; 6] = [
+const OURS: [&str; 7] = [
     "callRateLimit",
     "capabilities",
     "dynamicThrottlingEnabled",
+    "provisioningError",
     "provisioningState",
     "rateLimits",
     "revocationPolicy",
@@ -37,7 +39,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::new(Method::GET, ALL, read, 0, blocking(list)),
         Route::new(Method::GET, ONE, read, 0, blocking(get)),
-        Route::new(Method::PUT, ONE, write, ARM_BODY, blocking(put)),
+        Route::new(Method::PUT, ONE, write, ARM_BODY, waiting(put)),
         Route::new(Method::PATCH, ONE, write, ARM_BODY, blocking(patch)),
         Route::new(Method::DELETE, ONE, delete, 0, blocking(remove)),
         Route::new(Method::GET, SKUS, read, 0, blocking(skus)),
@@ -85,20 +87,77 @@ fn get(call: &Arc<Call>) -> Outcome<Answer> {
     show(call, StatusCode::OK)
 }
 
-fn put(call: &Arc<Call>) -> Outcome<Answer> {
+/// A fine-tuned model is opened before its deployment counts as made: that goes on after the answer.
+async fn put(call: Arc<Call>) -> Outcome<Answer> {
     let given = call.object()?;
     tags::check(given.get("tags"))?;
-    let before = known(call)?;
-    let deployment = read(call, &given, before.as_ref().map(|(_, known)| known))?;
-    let name = before.as_ref().map_or(call.name("deployment"), |(name, _)| name);
-    call.actor()
-        .put_deployment(&super::place(call), name, deployment)?;
+    let before = known(&call)?;
+    let mut deployment = read(&call, &given, before.as_ref().map(|(_, known)| known))?;
+    let operation = if is_served(&call, &deployment.model) || is_as_before(&mut deployment, before.as_ref()) {
+        None
+    } else {
+        if !making::is_there(&call, &deployment.model).await? {
+            return Err(not_supported(&given));
+        }
+        let operation = Uuid::new_v4().to_string();
+        deployment.provisioning = Some(Provisioning::Creating {
+            operation: operation.clone(),
+        });
+        Some(operation)
+    };
     let status = if before.is_some() {
         StatusCode::OK
     } else {
         StatusCode::CREATED
     };
-    show(call, status)
+    let name = before.map_or_else(|| call.name("deployment").to_owned(), |(name, _)| name);
+    apart(move || {
+        call.actor()
+            .put_deployment(&super::place(&call), &name, deployment, operation.is_some())?;
+        let answer = show(&call, status)?;
+        match operation {
+            Some(operation) => making::begin(&call, operation, answer),
+            None => Ok(answer),
+        }
+    })
+    .await
+}
+
+/// Whether a model is there for every account.
+fn is_served(call: &Call, model: &str) -> bool {
+    call.arm
+        .service
+        .models()
+        .iter()
+        .any(|served| served.name == model)
+}
+
+/// Whether the deployment stands for the same model as before, which serves, or is about to. It goes on as it is then: what is changed
+/// beside the model takes no key.
+fn is_as_before(deployment: &mut Deployment, before: Option<&(String, Deployment)>) -> bool {
+    match before {
+        Some((_, known)) if known.model == deployment.model && !known.is_failed() => {
+            deployment.provisioning.clone_from(&known.provisioning);
+            true
+        }
+        _ => false,
+    }
+}
+
+fn not_supported(given: &Map<String, Value>) -> Fault {
+    let model = given
+        .get("properties")
+        .and_then(|properties| properties.get("model"));
+    let of = |name: &str| {
+        model
+            .and_then(|model| model.get(name)?.as_str())
+            .unwrap_or_default()
+    };
+    let (format, name, version) = (of("format"), of("name"), of("version"));
+    let message = format!(
+        "The model 'Format: {format}, Name: {name}, Version: {version}' of account deployment is not supported."
+    );
+    bad("DeploymentModelNotSupported", message)
 }
 
 /// Price tier, capacity, tags and our policy can be changed alone.
@@ -117,7 +176,7 @@ fn patch(call: &Arc<Call>) -> Outcome<Answer> {
         deployment.revocation = read_policy(policy)?;
     }
     call.actor()
-        .put_deployment(&super::place(call), &name, deployment)?;
+        .put_deployment(&super::place(call), &name, deployment, false)?;
     show(call, StatusCode::OK)
 }
 
@@ -145,14 +204,9 @@ fn read(call: &Call, given: &Map<String, Value>, before: Option<&Deployment>) ->
     let mut properties = properties.ok_or_else(|| body::invalid("'properties' is missing"))?;
     let model = properties.get("model").cloned().unwrap_or_default();
     let of = |name: &str| model.get(name).and_then(Value::as_str).unwrap_or_default();
-    let (format, name, version) = (of("format"), of("name"), of("version"));
-    let models = call.arm.service.models();
-    let served = models.iter().any(|served| served.name == name);
-    if !served || !format.eq_ignore_ascii_case(MODEL_FORMAT) {
-        let message = format!(
-            "The model 'Format: {format}, Name: {name}, Version: {version}' of account deployment is not supported."
-        );
-        return Err(bad("DeploymentModelNotSupported", message));
+    let name = of("name");
+    if name.is_empty() || name.len() > DEPLOYED_MODEL || !of("format").eq_ignore_ascii_case(MODEL_FORMAT) {
+        return Err(not_supported(given));
     }
     let revocation = match properties.get("revocationPolicy") {
         Some(policy) => read_policy(policy)?,

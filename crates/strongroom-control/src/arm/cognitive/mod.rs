@@ -2,6 +2,7 @@
 //!
 //! - `body`: what clients write; `accounts`, `deleted`, `deployments`, `catalogue`: the routes.
 //! - `mirror`: the rows of the inventory, which lists and Resource Graph read; what counts is the control plane's record.
+//! - `making`: deployments of fine-tuned models, which must be opened first.
 //! - `switching`: the long-running work: keys that take over from one another, and the destruction of deleted accounts.
 
 mod accounts;
@@ -9,6 +10,7 @@ mod body;
 mod catalogue;
 mod deleted;
 mod deployments;
+pub(crate) mod making;
 pub(crate) mod mirror;
 pub(crate) mod switching;
 
