@@ -13,7 +13,7 @@ use crate::limits::{PAGE_BYTES, PAGE_OBJECTS};
 use crate::report::Report;
 
 const APPLICATION: i64 = 0x5352_726d;
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 /// The part number of a record's own key.
 pub(crate) const RECORD_PART: u32 = u32::MAX;
@@ -46,7 +46,12 @@ const TABLES: &[(&str, &[&str])] = &[
     ),
     ("usage", &["account", "kind", "branch", "objects", "bytes"]),
     ("export", &["account", "count"]),
-    ("shredding", &["number", "account", "kind", "id", "deleted"]),
+    (
+        "shredding",
+        &[
+            "number", "account", "kind", "id", "deleted", "expired", "branches", "keys", "digest",
+        ],
+    ),
     ("unwanted", &["file", "account"]),
     (
         "job",
@@ -54,7 +59,9 @@ const TABLES: &[(&str, &[&str])] = &[
             "id",
             "account",
             "kind",
+            "object",
             "state",
+            "wish",
             "from_branch",
             "token",
             "claimed_until",
@@ -79,7 +86,10 @@ const CLEAR_BYTES: &str = "SELECT
     + (SELECT coalesce(sum(octet_length(account) + octet_length(key) + octet_length(algorithm)
         + octet_length(check_value) + coalesce(octet_length(endorsement), 0)), 0) FROM branch)
     + (SELECT coalesce(sum(octet_length(account) + octet_length(kind)), 0) FROM usage)
-    + (SELECT coalesce(sum(octet_length(account) + octet_length(kind) + octet_length(id)), 0) FROM shredding)
+    + (SELECT coalesce(sum(octet_length(account) + octet_length(kind) + octet_length(id) + octet_length(branches)
+        + octet_length(keys) + octet_length(digest)), 0) FROM shredding)
+    + (SELECT coalesce(sum(octet_length(account) + octet_length(kind) + coalesce(octet_length(object), 0)
+        + octet_length(state) + coalesce(octet_length(wish), 0)), 0) FROM job)
     + (SELECT coalesce(sum(octet_length(file) + octet_length(account)), 0) FROM unwanted)";
 
 /// The database of a store, which may be at work.

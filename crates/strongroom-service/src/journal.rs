@@ -129,17 +129,36 @@ fn store_entry(event: &StoreEvent) -> Value {
             "event": "exported", "account": account.to_string(), "kind": kind, "id": id, "part": part, "caller": caller,
             "at_ms": at_ms,
         }),
-        StoreEvent::Shredded {
-            account,
-            kind,
-            id,
-            deleted_ms,
-            at_ms,
-        } => json!({
-            "event": "shredded", "account": account.to_string(), "kind": kind, "id": id, "deleted_ms": deleted_ms,
-            "at_ms": at_ms,
-        }),
+        StoreEvent::Shredded { .. } => receipt(event),
     }
+}
+
+/// What was destroyed, when, why, and what it was under.
+fn receipt(event: &StoreEvent) -> Value {
+    let StoreEvent::Shredded {
+        account,
+        kind,
+        id,
+        deleted_ms,
+        expired,
+        branches,
+        keys,
+        digest,
+        at_ms,
+    } = event
+    else {
+        return Value::Null;
+    };
+    let branches: Vec<_> = branches.iter().map(ToString::to_string).collect();
+    json!({
+        "event": "shredded", "account": account.to_string(), "kind": kind, "id": id,
+        "why": if *expired { "expired" } else { "deleted" }, "deleted_ms": deleted_ms, "branches": branches, "keys": keys,
+        "wrapped_keys_sha256": hex(digest), "at_ms": at_ms,
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn word(denied: Option<KeyDenied>) -> &'static str {

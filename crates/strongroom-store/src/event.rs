@@ -95,6 +95,14 @@ pub enum StoreEvent {
         id: String,
         /// When it was deleted.
         deleted_ms: u64,
+        /// Whether its time had come; else somebody deleted it.
+        expired: bool,
+        /// The branch versions that its keys were wrapped under, oldest first: more than one only in the middle of a rekey.
+        branches: Vec<BranchVersion>,
+        /// The customer-key versions that wrapped these branches' seeds.
+        keys: Vec<String>,
+        /// SHA-256 of the wrapped keys that were destroyed, one after the other: the record's own, then its blobs' by part number.
+        digest: [u8; 32],
         /// When it was erased.
         at_ms: u64,
     },

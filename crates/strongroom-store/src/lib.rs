@@ -30,7 +30,7 @@ mod traces;
 pub use config::StoreConfig;
 pub use error::{Corruption, OpenStoreError, StorageFault, StoreError};
 pub use event::{NotKept, StoreEvent, Witness};
-pub use jobs::{JobId, JobKind, JobState, JobStatus};
+pub use jobs::{JobEnd, JobHandler, JobId, JobState, JobStatus, JobStop, JobTurn, Unit, Wish};
 pub use keyring::{
     Anchor, AnchorError, AnchorKeeper, Binding, KeyDenied, KeyState, KeyStatus, LastAnswer, Lease, Vaults,
 };

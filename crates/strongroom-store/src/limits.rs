@@ -42,6 +42,10 @@ pub(crate) const REWRAP_BATCH: u32 = 256;
 pub(crate) const EXPIRY_BATCH: u32 = 256;
 /// How long a claim on a job lasts without a sign of life.
 pub(crate) const CLAIM: Duration = Duration::from_secs(30);
+/// Rekeys that are worked on at once.
+pub(crate) const REKEYS_AT_ONCE: usize = 2;
+/// Jobs of an account that are listed, newest first.
+pub(crate) const JOBS_LISTED: u32 = 1000;
 /// How often waiting jobs and expiries are looked for.
 pub(crate) const JOB_POLL: Duration = Duration::from_secs(2);
 /// The longest pause of a job that is denied the customer key again and again.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use strongroom_seal::AccountId;
 
-use crate::error::StoreError;
+use crate::{error::StoreError, jobs::JobId};
 
 /// What a permit allows. None implies another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,6 +67,15 @@ impl Permit {
     #[must_use]
     pub fn caller(&self) -> &str {
         &self.caller
+    }
+
+    /// For a turn at a job: whoever registered the handler held the authority, and whoever began the job a permit for the account.
+    pub(crate) fn for_job(account: AccountId, action: Action, job: JobId) -> Self {
+        Self {
+            account,
+            action,
+            caller: job.to_string().into(),
+        }
     }
 
     pub(crate) fn demand(&self, action: Action) -> Result<AccountId, StoreError> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
@@ -27,8 +27,8 @@ use strongroom_control::{Actor, Control, TokenIssuer};
 use strongroom_journal::JournalError;
 use strongroom_seal::{AccountId, BoxFuture, Clock};
 use strongroom_store::{
-    Action, Binding, JobKind, JobState, JobStatus, KeyDenied, Permit, PermitAuthority, Store, StoreError,
-    StoreEvent, StoredReader, TinkExport,
+    Action, Binding, JobId, JobStatus, KeyDenied, Permit, PermitAuthority, Store, StoreError, StoreEvent,
+    StoredReader, TinkExport, Wish,
 };
 use tokio::sync::watch;
 use zeroize::Zeroizing;
@@ -90,6 +90,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/strongroom/status", get(status))
         .route("/strongroom/pins", get(pins))
         .route("/strongroom/jobs", get(jobs))
+        .route("/strongroom/jobs/{job}/{wish}", post(ask))
         .route("/strongroom/rekey", post(rekey))
         .route("/strongroom/rewrap", post(rewrap));
     let demand = |right| {
@@ -194,6 +195,19 @@ async fn jobs(State(admin): State<Admin>, asking: Asker) -> Result<Json<Vec<Valu
     Ok(Json(admin.store.jobs(&permit).await?.iter().map(job).collect()))
 }
 
+/// Asks something of a job: to be cancelled, to be held, to go on.
+async fn ask(
+    State(admin): State<Admin>,
+    asking: Asker,
+    Path((job, wish)): Path<(String, String)>,
+) -> Result<Json<Value>, Failed> {
+    let (Some(id), Some(wish)) = (JobId::parse(&job), Wish::parse(&wish)) else {
+        return Err(StoreError::NotFound.into());
+    };
+    let permit = admin.permit(Action::Administer, &asking);
+    Ok(Json(self::job(&admin.store.ask_job(&permit, id, wish).await?)))
+}
+
 async fn rekey(State(admin): State<Admin>, asking: Asker) -> Result<Json<Value>, Failed> {
     let id = admin
         .store
@@ -292,15 +306,10 @@ fn head(export: &TinkExport) -> Result<Bytes, StoreError> {
 fn job(job: &JobStatus) -> Value {
     json!({
         "id": job.id.to_string(),
-        "kind": match job.kind {
-            JobKind::Rekey => "rekey",
-        },
-        "state": match job.state {
-            JobState::Waiting => "waiting",
-            JobState::Running => "running",
-            JobState::Paused => "paused",
-            JobState::Done => "done",
-        },
+        "kind": job.kind,
+        "object": job.object,
+        "state": job.state.as_str(),
+        "wish": job.wish.map(Wish::as_str),
         "done": job.done,
         "total": job.total,
         "created_ms": job.created_ms,

@@ -267,7 +267,7 @@ async fn everything_that_the_format_does_not_name_is_found() {
     live.storage
         .execute(&format!(
             "PRAGMA secure_delete = OFF; BEGIN;
-             INSERT INTO shredding VALUES (1, zeroblob(16), 'file', '{text}', 0);
+             INSERT INTO shredding VALUES (1, zeroblob(16), 'file', '{text}', 0, 0, '', '', zeroblob(32));
              DELETE FROM shredding WHERE number = 1; COMMIT"
         ))
         .unwrap();

@@ -85,6 +85,10 @@ async fn tell(inner: &Inner, rows: &[ShreddingRow], told: &mut u64) -> Result<()
         kind: row.name.kind.clone(),
         id: row.name.id.clone(),
         deleted_ms: row.deleted_ms,
+        expired: row.expired,
+        branches: row.destroyed.branches.clone(),
+        keys: row.destroyed.keys.clone(),
+        digest: row.destroyed.digest,
         at_ms,
     });
     match &inner.witness {

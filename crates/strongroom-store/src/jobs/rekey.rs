@@ -1,87 +1,31 @@
 //! Rekey: a new branch version, every object key wrapped under it, the old versions dropped.
 //!
-//! The job can be killed anywhere and is taken up again, by this instance or another. A claim with a rising token fences off
-//! an instance that was stalled; each wrapped key is exchanged only if its bytes are still the ones that were unwrapped.
+//! Each wrapped key is exchanged only if its bytes are still the ones that were unwrapped.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
-
-use strongroom_seal::{AccountId, BranchVersion, WrappedKey};
-use tokio::time::Instant;
+use strongroom_seal::{AccountId, BoxFuture, BranchVersion, WrappedKey};
 use tracing::{info, warn};
 
+use super::{JobEnd, JobHandler, JobStop, JobTurn, Wish};
 use crate::{
     error::{StorageFault, StoreError},
     event::StoreEvent,
-    keyring::{Guard, KeyDenied, KeyState},
+    keyring::{Guard, KeyDenied},
     limits,
-    records::{
-        Change, Check, HeldKey, JobChange, JobPhase, JobRow, RECORD_PART, Receipt, Rejected, Rewrap,
-        Transaction,
-    },
+    records::{Change, Check, HeldKey, JobPhase, RECORD_PART, Receipt, Rejected, Rewrap, Transaction},
     rotation::{BranchesError, RotationError},
     sealing::{part_context, record_context},
-    store::{Inner, millis},
+    store::Inner,
 };
 
-pub(super) async fn run(inner: Arc<Inner>) {
-    let mut pauses = HashMap::new();
-    loop {
-        match inner.records.jobs().await {
-            Ok(jobs) => {
-                let now_ms = inner.now_ms();
-                let free = |job: &JobRow| job.state != JobPhase::Done && job.claimed_until_ms <= now_ms;
-                for job in jobs.into_iter().filter(free) {
-                    take_up(&inner, &mut pauses, &job).await;
-                }
-            }
-            Err(fault) => warn!(%fault, "jobs were not looked for"),
-        }
-        tokio::select! {
-            () = inner.job_added.notified() => {}
-            () = tokio::time::sleep(limits::JOB_POLL) => {}
-        }
-    }
-}
+/// The kind of job.
+pub(crate) const REKEY: &str = "rekey";
 
-/// Works on the job, unless it was denied the key lately.
-async fn take_up(inner: &Inner, pauses: &mut HashMap<AccountId, Pause>, job: &JobRow) {
-    let is_denied = || {
-        let state = inner.keyring.key_state(job.account).borrow().state;
-        matches!(state, KeyState::Denied(_))
-    };
-    let last = pauses.get(&job.account);
-    if last.is_some_and(|pause| !pause.is_over(is_denied())) {
-        return;
-    }
-    let length = last.map_or(limits::JOB_POLL, |last| last.length * 2);
-    match work(inner, job).await {
-        Err(Stop::Denied(_)) => {
-            let pause = Pause {
-                begun: Instant::now(),
-                length: length.min(limits::JOB_PAUSE),
-                key_was_denied: is_denied(),
-            };
-            pauses.insert(job.account, pause);
-        }
-        _ => {
-            pauses.remove(&job.account);
-        }
-    }
-}
+/// Rekeys.
+pub(super) struct Rekey;
 
-/// Every turn at a job costs calls to the vault and commits, so after a denial the next one waits, longer each time. A key
-/// that was denied and is so no more ends the pause early; a job can also be denied something while the key is held.
-struct Pause {
-    begun: Instant,
-    length: Duration,
-    key_was_denied: bool,
-}
-
-impl Pause {
-    fn is_over(&self, key_is_denied: bool) -> bool {
-        let passed = self.begun.elapsed();
-        let key_is_back = self.key_was_denied && !key_is_denied;
-        passed >= self.length || (key_is_back && passed >= limits::JOB_POLL)
+impl JobHandler for Rekey {
+    fn run(&self, turn: JobTurn) -> BoxFuture<'_, Result<JobEnd, JobStop>> {
+        Box::pin(async move { work(&turn).await })
     }
 }
 
@@ -95,79 +39,53 @@ enum Stop {
     Damaged(u64),
     /// The storage failed; tried again later.
     Fault(StorageFault),
+    /// It was asked to.
+    Asked(Wish),
 }
 
-async fn work(inner: &Inner, job: &JobRow) -> Result<(), Stop> {
-    let mut run = Run::claim(inner, job).await?;
+async fn work(turn: &JobTurn) -> Result<JobEnd, JobStop> {
+    let account = turn.account();
+    let mut run = Run {
+        inner: turn.inner(),
+        turn,
+        account,
+        from: turn.row().from.unwrap_or(BranchVersion::FIRST),
+        done: turn.done(),
+    };
     match run.through().await {
         Ok(version) => {
-            info!(account = %job.account, %version, keys = run.done, "rekeyed");
-            inner.events.emit(StoreEvent::Rekeyed {
-                account: job.account,
+            info!(%account, %version, keys = run.done, "rekeyed");
+            run.inner.events.emit(StoreEvent::Rekeyed {
+                account,
                 version,
                 keys: run.done,
-                at_ms: inner.now_ms(),
+                at_ms: run.inner.now_ms(),
             });
-            Ok(())
+            Ok(JobEnd::Done)
         }
-        Err(stop) => {
-            match &stop {
-                Stop::Denied(denied) => {
-                    info!(account = %job.account, %denied, "rekey waits for the customer key");
-                }
-                Stop::Overtaken => info!(account = %job.account, "rekey was overtaken and is looked at anew"),
-                Stop::Damaged(keys) => {
-                    warn!(account = %job.account, keys, "rekey cannot end: object keys do not open");
-                }
-                Stop::Fault(fault) => warn!(account = %job.account, %fault, "rekey failed for now"),
-            }
-            // Lets go of the claim. If even that fails, the claim runs out by itself.
-            drop(run.commit(Vec::new(), JobPhase::Paused).await);
-            Err(stop)
+        // What is under the new version stays there; the next rekey moves the rest.
+        Err(Stop::Asked(Wish::Cancel)) => Ok(JobEnd::Cancelled),
+        Err(Stop::Asked(_)) => Err(JobStop::Held),
+        Err(Stop::Denied(denied)) => Err(StoreError::Key(denied).into()),
+        Err(Stop::Overtaken) => Err(StoreError::Busy.into()),
+        Err(Stop::Fault(fault)) => Err(StoreError::Io(fault).into()),
+        Err(Stop::Damaged(keys)) => {
+            warn!(%account, keys, "rekey cannot end: object keys do not open");
+            Err(JobStop::Blocked)
         }
     }
 }
 
-/// One instance's turn at a job.
-struct Run<'i> {
-    inner: &'i Inner,
+/// One turn at a rekey.
+struct Run<'t> {
+    inner: &'t Inner,
+    turn: &'t JobTurn,
     account: AccountId,
-    job: u64,
     from: BranchVersion,
-    token: u64,
     done: u64,
 }
 
-impl<'i> Run<'i> {
-    async fn claim(inner: &'i Inner, job: &JobRow) -> Result<Self, Rejected> {
-        let now_ms = inner.now_ms();
-        let claim = Change::Job(JobChange::Claim {
-            job: job.id,
-            until_ms: now_ms + millis(limits::CLAIM),
-        });
-        let transaction = Transaction::new(job.account, now_ms).change(claim);
-        let receipt = inner
-            .records
-            .commit(transaction)
-            .await
-            .map_err(|returned| returned.reason)?;
-        let JobRow {
-            id,
-            account,
-            from,
-            done,
-            ..
-        } = *job;
-        Ok(Self {
-            inner,
-            account,
-            job: id,
-            from,
-            token: receipt.token,
-            done,
-        })
-    }
-
+impl Run<'_> {
     /// From the new version to the end.
     async fn through(&mut self) -> Result<BranchVersion, Stop> {
         let target = self.target().await?;
@@ -181,12 +99,12 @@ impl<'i> Run<'i> {
         }
         for version in old {
             self.inner.keyring.before_drop(self.account, version).await?;
-            self.commit(vec![Change::DropBranch(version)], JobPhase::Running)
+            self.send(self.transaction(vec![Change::DropBranch(version)], JobPhase::Running))
                 .await?;
             self.inner.traces.leave();
             self.inner.keyring.dropped(self.account, version);
         }
-        self.commit(Vec::new(), JobPhase::Done).await?;
+        self.send(self.transaction(Vec::new(), JobPhase::Done)).await?;
         Ok(target)
     }
 
@@ -213,6 +131,9 @@ impl<'i> Run<'i> {
         let mut after = 0;
         let mut damaged = 0;
         loop {
+            if let Some(wish) = self.turn.wish() {
+                return Err(Stop::Asked(wish));
+            }
             let held = self
                 .inner
                 .records
@@ -238,46 +159,21 @@ impl<'i> Run<'i> {
             self.inner.traces.leave();
             // Some may have been deleted or changed meanwhile; those need nothing any more.
             self.done -= planned - receipt.count.min(planned);
+            self.turn.note_done(self.done);
         }
     }
 
-    fn transaction(&self, changes: Vec<Change>, phase: JobPhase) -> Transaction {
-        let now_ms = self.inner.now_ms();
-        let until_ms = match phase {
-            JobPhase::Running => now_ms + millis(limits::CLAIM),
-            JobPhase::Waiting | JobPhase::Paused | JobPhase::Done => 0,
-        };
-        let progress = JobChange::Progress {
-            job: self.job,
-            done: self.done,
-            phase,
-            until_ms,
-        };
-        let mut transaction = Transaction::new(self.account, now_ms).check(Check::Claimed {
-            job: self.job,
-            token: self.token,
-        });
+    fn transaction(&self, mut changes: Vec<Change>, phase: JobPhase) -> Transaction {
+        let mut transaction = self.turn.progress(self.done, self.turn.total(), phase);
+        changes.append(&mut transaction.changes);
         transaction.changes = changes;
-        transaction.change(Change::Job(progress))
+        transaction
     }
 
-    async fn commit(&self, changes: Vec<Change>, phase: JobPhase) -> Result<Receipt, Stop> {
-        self.send(self.transaction(changes, phase)).await
-    }
-
-    /// Sends it until the writer has room.
-    async fn send(&self, mut transaction: Transaction) -> Result<Receipt, Stop> {
-        loop {
-            let returned = match self.inner.records.commit(transaction).await {
-                Ok(receipt) => return Ok(receipt),
-                Err(returned) => *returned,
-            };
-            match (returned.reason, returned.transaction) {
-                (Rejected::Busy, Some(back)) => transaction = back,
-                (reason, _) => return Err(reason.into()),
-            }
-            tokio::time::sleep(limits::ERASE_WAIT).await;
-        }
+    async fn send(&self, transaction: Transaction) -> Result<Receipt, Stop> {
+        let receipt = self.turn.send(transaction).await?;
+        self.turn.note_done(self.done);
+        Ok(receipt)
     }
 }
 

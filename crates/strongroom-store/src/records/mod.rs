@@ -2,6 +2,8 @@
 //! connection), so that a database server can stand where SQLite and memory stand now.
 
 mod branches;
+mod destroyed;
+mod job_row;
 #[cfg(any(test, feature = "conformance"))]
 pub(crate) mod memory;
 pub(crate) mod sqlite;
@@ -16,9 +18,11 @@ use crate::{
 };
 
 pub(crate) use branches::BranchTable;
+pub(crate) use destroyed::Destroyed;
+pub(crate) use job_row::{JobPhase, JobRow};
 pub(crate) use transaction::{
-    Change, Check, JobChange, NewPart, NewRecord, PartBytes, Receipt, Rejected, Replacement, Returned,
-    Rewrap, Transaction,
+    Change, Check, JobChange, NewJob, NewPart, NewRecord, PartBytes, Receipt, Rejected, Replacement,
+    Returned, Rewrap, Transaction,
 };
 
 /// The part number that stands for the record itself wherever parts are numbered.
@@ -73,8 +77,14 @@ pub(crate) trait Records: Send + Sync + 'static {
     /// How often each account's objects were exported.
     fn exports(&self) -> BoxFuture<'_, Result<Vec<(AccountId, u64)>, StorageFault>>;
 
-    /// Every job, oldest first.
-    fn jobs(&self) -> BoxFuture<'_, Result<Vec<JobRow>, StorageFault>>;
+    /// Every job that has not ended, oldest first.
+    fn open_jobs(&self) -> BoxFuture<'_, Result<Vec<JobRow>, StorageFault>>;
+
+    /// An account's jobs, newest first.
+    fn jobs(&self, account: AccountId, limit: u32) -> BoxFuture<'_, Result<Vec<JobRow>, StorageFault>>;
+
+    /// The job that works on an object.
+    fn job_of<'a>(&'a self, name: Name<'a>) -> BoxFuture<'a, Result<Option<JobRow>, StorageFault>>;
 
     /// Objects whose time has come.
     fn expired(&self, now_ms: u64, limit: u32) -> BoxFuture<'_, Result<Vec<OwnedName>, StorageFault>>;
@@ -192,31 +202,7 @@ pub(crate) struct ShreddingRow {
     pub(crate) number: u64,
     pub(crate) name: OwnedName,
     pub(crate) deleted_ms: u64,
-}
-
-/// A job as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct JobRow {
-    pub(crate) id: u64,
-    pub(crate) account: AccountId,
-    pub(crate) state: JobPhase,
-    /// The branch version that was current when the job was asked for.
-    pub(crate) from: BranchVersion,
-    /// Rises with each claim; whoever holds an older one has lost the job.
-    pub(crate) token: u64,
-    /// Until when the claim holds without a sign of life.
-    pub(crate) claimed_until_ms: u64,
-    pub(crate) done: u64,
-    pub(crate) total: u64,
-    pub(crate) created_ms: u64,
-    pub(crate) finished_ms: Option<u64>,
-}
-
-/// Where a stored job stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum JobPhase {
-    Waiting,
-    Running,
-    Paused,
-    Done,
+    /// Whether its time had come; else somebody deleted it.
+    pub(crate) expired: bool,
+    pub(crate) destroyed: Destroyed,
 }

@@ -5,6 +5,7 @@ use strongroom_seal::{AccountId, BranchVersion, WrappedKey};
 use crate::{
     blobs::{BlobName, LitterBin, StagedFile},
     error::{Corruption, StorageFault},
+    jobs::Wish,
     keyring::{KeyDenied, Lease},
     records::{JobPhase, StoredBranch},
     sealing::Sealed,
@@ -116,8 +117,8 @@ pub(crate) enum Change {
     /// Replaces a record's body and key, destroys the keys of parts and adds others; `NotFound`, `Revision`. Files that are unwanted
     /// now are noted.
     Replace(Box<Replacement>),
-    /// Removes a record and its parts, destroys their keys, notes the shredding and the files that are unwanted now;
-    /// `NotFound`. With a bound, only if it expired by then, and otherwise does nothing.
+    /// Removes a record, its parts and the job that works on it, destroys their keys, notes the shredding and the files that are
+    /// unwanted now; `NotFound`. With a bound, only if it expired by then, and otherwise does nothing.
     Delete {
         kind: String,
         id: String,
@@ -144,7 +145,7 @@ pub(crate) enum Change {
     DropBranch(BranchVersion),
     /// Removes every branch version of the account; `InUse` while it has a key.
     ForgetBranches,
-    /// Changes a job.
+    /// Changes a job; `ClaimLost` if there is none.
     Job(JobChange),
     /// Forgets shreddings up to and including this number.
     ForgetShreddings { up_to: u64 },
@@ -163,20 +164,47 @@ impl Change {
     }
 }
 
-/// What happens to a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What happens to a job; what comes of it says [`JobRow`](super::JobRow). Its id and its wish are in the receipt.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum JobChange {
-    /// Adds a job, unless the account has one that is not done: then that one's id is in the receipt.
-    Add { from: BranchVersion, total: u64 },
+    /// Adds a job, unless the account has one of this kind and object that has not ended: then that one's id is in the receipt.
+    Add(NewJob),
     /// Takes it, if nobody holds it at the transaction's time; else `ClaimLost`. The token is in the receipt.
     Claim { job: u64, until_ms: u64 },
-    /// Notes progress and extends the claim.
+    /// Extends the claim.
+    Renew { job: u64, until_ms: u64 },
+    /// Notes progress, and extends the claim or lets go of it.
     Progress {
         job: u64,
         done: u64,
+        total: u64,
         phase: JobPhase,
         until_ms: u64,
     },
+    /// Asks something of it.
+    Ask { job: u64, wish: Wish },
+}
+
+impl JobChange {
+    /// The job that it concerns, if there must be one.
+    pub(crate) fn job(&self) -> Option<u64> {
+        match self {
+            Self::Add(_) => None,
+            Self::Claim { job, .. }
+            | Self::Renew { job, .. }
+            | Self::Progress { job, .. }
+            | Self::Ask { job, .. } => Some(*job),
+        }
+    }
+}
+
+/// A job to be added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NewJob {
+    pub(crate) kind: &'static str,
+    pub(crate) object: Option<String>,
+    pub(crate) from: Option<BranchVersion>,
+    pub(crate) total: u64,
 }
 
 /// A record to be added.
@@ -258,6 +286,8 @@ pub(crate) struct Receipt {
     pub(crate) job: u64,
     /// The claim's token.
     pub(crate) token: u64,
+    /// What is asked of the job.
+    pub(crate) wish: Option<Wish>,
 }
 
 impl Receipt {

@@ -1,4 +1,4 @@
-//! Administration: rotation, rekey, what is still needed, statistics.
+//! Administration: rotation, what is still needed, statistics.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,10 @@ use strongroom_seal::{KeyId, SealError};
 use super::Store;
 use crate::{
     error::{StorageFault, StoreError},
-    jobs::{JobId, JobStatus},
     limits,
     object::{KeyVersionNeed, Statistics, Usage},
     permit::{Action, Permit},
-    records::{Change, JobChange, RECORD_PART, StoredBranch, Transaction},
+    records::{Change, RECORD_PART, StoredBranch, Transaction},
     rotation::{BranchesError, RotationError},
 };
 
@@ -61,30 +60,6 @@ impl Store {
         forgotten.map_err(|returned| StoreError::from(returned.reason))?;
         self.inner.traces.leave();
         Ok(gone)
-    }
-
-    /// Begins a rekey in the background; answers the one under way if there is one.
-    pub async fn rekey(&self, permit: &Permit) -> Result<JobId, StoreError> {
-        let account = permit.demand(Action::Administer)?;
-        // An account that was never used gets its first branch version now.
-        self.inner.keyring.lease(account).await?;
-        let branches = self.inner.records.branches(account).await?;
-        let from = branches.last().ok_or(StoreError::Busy)?.version;
-        let total = self.inner.records.key_count(account).await?;
-        let add = Change::Job(JobChange::Add { from, total });
-        let transaction = Transaction::new(account, self.inner.now_ms()).change(add);
-        let added = self.inner.records.commit(transaction).await;
-        let receipt = added.map_err(|returned| StoreError::from(returned.reason))?;
-        self.inner.job_added.notify_one();
-        Ok(JobId(receipt.job))
-    }
-
-    /// The account's jobs, newest first.
-    pub async fn jobs(&self, permit: &Permit) -> Result<Vec<JobStatus>, StoreError> {
-        let account = permit.demand(Action::Administer)?;
-        let rows = self.inner.records.jobs().await?.into_iter();
-        let own = rows.filter(|row| row.account == account);
-        Ok(own.rev().map(JobStatus::from).collect())
     }
 
     /// Which customer-key versions must stay enabled for the account, and for what.

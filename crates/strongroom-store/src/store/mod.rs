@@ -3,11 +3,15 @@
 mod admin;
 mod blobs;
 mod folder;
+mod jobs;
 mod keys;
 mod objects;
 mod pieces;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use strongroom_seal::{AccountId, Clock};
 use tokio::sync::{Notify, broadcast, watch};
@@ -18,7 +22,7 @@ use crate::{
     config::StoreConfig,
     error::OpenStoreError,
     event::{Events, StoreEvent, Witness},
-    jobs,
+    jobs::{self as background, Handlers},
     keyring::{Binding, KeyDenied, KeyStatus, Keyring, KeyringParts, Lease, Vaults},
     permit::PermitAuthority,
     records::{BranchTable, Records},
@@ -27,12 +31,14 @@ use crate::{
 
 pub(crate) use folder::{remove_unwanted, sweep};
 pub(crate) use keys::Misses;
+pub(crate) use objects::{Rewrite, Sealing, sealed_changes};
 
 /// Sealed records and blobs under leased keys. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
-    _last: Arc<Last>,
+    /// Absent where the background works itself, which must not keep the store from ending.
+    _last: Option<Arc<Last>>,
 }
 
 /// Dropped with the last clone of the store: ends what works in the background, which holds on to the inside.
@@ -59,15 +65,19 @@ pub(crate) struct Inner {
     pub(crate) witness: Option<Arc<dyn Witness>>,
     /// What deleted objects and replaced keys leave in the log.
     pub(crate) traces: Arc<Traces>,
-    /// A job was added.
+    /// The kinds of job that are worked on here.
+    pub(crate) handlers: Mutex<Handlers>,
+    /// A job was added, or may be worked on again.
     pub(crate) job_added: Notify,
+    /// Counts what is asked of jobs, so that whoever works on one looks.
+    pub(crate) job_asked: watch::Sender<u64>,
     /// The store is closing: nothing new is begun.
     pub(crate) closing: CancellationToken,
     /// Nothing commits any more.
     closed: CancellationToken,
     tasks: TaskTracker,
     /// Held for as long as anyone uses the store.
-    _lock: Option<folder::FolderLock>,
+    lock: Option<folder::FolderLock>,
 }
 
 /// What a store is made of; differs between the disk and the tests.
@@ -128,16 +138,26 @@ impl Store {
             erase_within: config.erase_within,
             witness: config.witness.clone(),
             traces,
+            handlers: Mutex::new(background::own_handlers()),
             job_added: Notify::new(),
+            job_asked: watch::Sender::new(0),
             closing: closing.clone(),
             closed,
             tasks,
-            _lock: parts.lock,
+            lock: parts.lock,
         });
-        jobs::start(&inner, &inner.tasks);
+        background::start(&inner, &inner.tasks);
         Self {
             inner,
-            _last: Arc::new(Last { closing }),
+            _last: Some(Arc::new(Last { closing })),
+        }
+    }
+
+    /// For what works in the background.
+    pub(crate) fn within(inner: &Arc<Inner>) -> Self {
+        Self {
+            inner: Arc::clone(inner),
+            _last: None,
         }
     }
 
@@ -182,10 +202,21 @@ impl Store {
         inner.closed.cancel();
         inner.tasks.close();
         inner.tasks.wait().await;
+        // Handlers may hold the store.
+        inner
+            .handlers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }
 
 impl Inner {
+    /// Whether no other process can work on what is stored here.
+    pub(crate) fn is_sole(&self) -> bool {
+        self.lock.is_some()
+    }
+
     pub(crate) fn now_ms(&self) -> u64 {
         millis(self.clock.now().wall)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strongroom_seal::{AccountId, ObjectKey};
+use strongroom_seal::{AccountId, BranchKey, BranchVersion, ObjectKey};
 
 use super::{Inner, Misses, Store, keys::KeyMiss, millis};
 use crate::{
@@ -12,7 +12,8 @@ use crate::{
     object::{Change as ObjectChange, Expiry, Listing, Meta, NewObject, Object, Page, PartSize},
     permit::{Action, Permit},
     records::{
-        Change, Check, Name, NewPart, NewRecord, PageQuery, Replacement, Returned, StoredRecord, Transaction,
+        Change, Check, Name, NewPart, NewRecord, PageQuery, Receipt, Replacement, Returned, StoredRecord,
+        Transaction,
     },
     sealing::{Clear, open_record, part_context, record_context, seal_record},
     staging::{StagedBlob, Target},
@@ -24,19 +25,9 @@ impl Store {
         let account = permit.demand(Action::Write)?;
         let mut lease = self.inner.keyring.lease(account).await?;
         let now_ms = self.inner.now_ms();
-        check_body(new.body)?;
-        let parts = check_parts(account, &new)?;
-        let clear = Clear {
-            created_ms: now_ms,
-            expires_ms: after(now_ms, new.expires),
-            revision: 1,
-            parts,
-        };
-        let meta = meta_of(new.kind, new.id.clone(), &clear);
-        let (transaction, keys) = insertion(&lease, account, now_ms, new, &clear)?;
-        self.inner
-            .commit_wrapped(&mut lease, transaction, &keys, limits::COMMIT_TRIES)
-            .await?;
+        let meta = meta_of_new(account, now_ms, &new)?;
+        let sealing = sealed_changes(&lease, account, now_ms, vec![new], Vec::new())?;
+        self.inner.commit_sealed(&mut lease, account, sealing).await?;
         Ok(meta)
     }
 
@@ -192,42 +183,47 @@ impl Inner {
         rewrite: Rewrite<'_>,
     ) -> Result<Meta, Unchanged> {
         let now_ms = self.now_ms();
-        let clear = Clear {
-            created_ms: found.created_ms,
-            expires_ms: match rewrite.expires {
-                Expiry::Keep => found.expires_ms,
-                Expiry::Never => None,
-                Expiry::In(time) => after(now_ms, Some(time)),
-            },
-            revision: found.revision + 1,
-            parts: rewrite.parts(found),
-        };
-        let (transaction, keys) = replacement(lease, account, now_ms, (found, &clear), rewrite)?;
-        match self
-            .commit_wrapped(lease, transaction, &keys, limits::COMMIT_TRIES)
+        let clear = clear_after(found, now_ms, &rewrite);
+        let sealing = sealed_changes(lease, account, now_ms, Vec::new(), vec![(found, rewrite)])?;
+        self.commit_sealed(lease, account, sealing).await?;
+        self.traces.leave();
+        Ok(meta_of(&found.kind, found.id.clone(), &clear))
+    }
+
+    /// Commits what was sealed just now.
+    pub(super) async fn commit_sealed(
+        &self,
+        lease: &mut Lease,
+        account: AccountId,
+        sealing: Sealing,
+    ) -> Result<Receipt, Unchanged> {
+        let Sealing {
+            changes,
+            keys,
+            branch,
+        } = sealing;
+        let mut transaction = Transaction::new(account, self.now_ms())
+            .check(Check::CurrentBranch(branch))
+            .gated(lease.clone());
+        transaction.changes = changes;
+        self.commit_wrapped(lease, transaction, &keys, limits::COMMIT_TRIES)
             .await
-        {
-            Ok(_) => {
-                self.traces.leave();
-                Ok(meta_of(&found.kind, found.id.clone(), &clear))
-            }
-            Err(returned) => Err(Unchanged::of(*returned, keys)),
-        }
+            .map_err(|returned| Unchanged::of(*returned, keys))
     }
 }
 
 /// What becomes of an object.
-pub(super) struct Rewrite<'a> {
-    pub(super) body: &'a [u8],
-    pub(super) expires: Expiry,
+pub(crate) struct Rewrite<'a> {
+    pub(crate) body: &'a [u8],
+    pub(crate) expires: Expiry,
     /// Blobs that it has and shall have no longer.
-    pub(super) dropped: Vec<u32>,
+    pub(crate) dropped: Vec<u32>,
     /// A blob that it has not.
-    pub(super) added: Option<StagedBlob>,
+    pub(crate) added: Option<StagedBlob>,
 }
 
 impl<'a> Rewrite<'a> {
-    pub(super) fn of(change: &ObjectChange<'a>) -> Self {
+    pub(crate) fn of(change: &ObjectChange<'a>) -> Self {
         Self {
             body: change.body,
             expires: change.expires,
@@ -300,14 +296,79 @@ impl From<Unchanged> for StoreError {
     }
 }
 
-/// Seals a new object and wraps its keys: the record's first, then each part's.
-fn insertion(
+/// Changes to be committed under one branch version, with the keys that are wrapped in them, in the same order.
+pub(crate) struct Sealing {
+    pub(crate) changes: Vec<Change>,
+    pub(crate) keys: Vec<ObjectKey>,
+    pub(crate) branch: BranchVersion,
+}
+
+/// Seals new objects and new bodies of found ones, all under the lease's current branch version.
+pub(crate) fn sealed_changes(
     lease: &Lease,
     account: AccountId,
     now_ms: u64,
+    puts: Vec<NewObject<'_>>,
+    rewrites: Vec<(&Meta, Rewrite<'_>)>,
+) -> Result<Sealing, StoreError> {
+    let guard = lease.guard()?;
+    let branch = guard.current();
+    let mut sealing = Sealing {
+        changes: Vec::with_capacity(puts.len() + rewrites.len()),
+        keys: Vec::new(),
+        branch: branch.version(),
+    };
+    for new in puts {
+        let clear = clear_of_new(account, now_ms, &new)?;
+        insertion(branch, account, new, &clear, &mut sealing)?;
+    }
+    for (found, rewrite) in rewrites {
+        let clear = clear_after(found, now_ms, &rewrite);
+        replacement(branch, account, (found, &clear), rewrite, &mut sealing)?;
+    }
+    Ok(sealing)
+}
+
+/// What stands beside a new object in the clear.
+fn clear_of_new(account: AccountId, now_ms: u64, new: &NewObject<'_>) -> Result<Clear, StoreError> {
+    Ok(Clear {
+        created_ms: now_ms,
+        expires_ms: after(now_ms, new.expires),
+        revision: 1,
+        parts: check_parts(account, new)?,
+    })
+}
+
+pub(super) fn meta_of_new(account: AccountId, now_ms: u64, new: &NewObject<'_>) -> Result<Meta, StoreError> {
+    Ok(meta_of(
+        new.kind,
+        new.id.clone(),
+        &clear_of_new(account, now_ms, new)?,
+    ))
+}
+
+fn clear_after(found: &Meta, now_ms: u64, rewrite: &Rewrite<'_>) -> Clear {
+    Clear {
+        created_ms: found.created_ms,
+        expires_ms: match rewrite.expires {
+            Expiry::Keep => found.expires_ms,
+            Expiry::Never => None,
+            Expiry::In(time) => after(now_ms, Some(time)),
+        },
+        revision: found.revision + 1,
+        parts: rewrite.parts(found),
+    }
+}
+
+/// Seals a new object and wraps its keys: the record's first, then each part's.
+fn insertion(
+    branch: &BranchKey,
+    account: AccountId,
     new: NewObject<'_>,
     clear: &Clear,
-) -> Result<(Transaction, Vec<ObjectKey>), StoreError> {
+    sealing: &mut Sealing,
+) -> Result<(), StoreError> {
+    check_body(new.body)?;
     let NewObject {
         kind,
         id,
@@ -316,14 +377,11 @@ fn insertion(
         ..
     } = new;
     blobs.sort_unstable_by_key(|blob| blob.target.part);
-    let guard = lease.guard()?;
-    let branch = guard.current();
     let context = record_context(account, kind, &id)?;
     let key = ObjectKey::generate()?;
     let sealed = seal_record(&key, &context, clear, body)?;
     let wrapped = branch.wrap(&context, &key)?;
-    let mut keys = Vec::with_capacity(1 + blobs.len());
-    keys.push(key);
+    sealing.keys.push(key);
     let mut parts = Vec::with_capacity(blobs.len());
     for blob in blobs {
         let part = blob.target.part;
@@ -335,7 +393,7 @@ fn insertion(
             key,
             bytes: blob.bytes,
         });
-        keys.push(blob.key);
+        sealing.keys.push(blob.key);
     }
     let record = NewRecord {
         kind,
@@ -346,29 +404,25 @@ fn insertion(
         body: sealed,
         parts,
     };
-    let transaction = Transaction::new(account, now_ms)
-        .check(Check::CurrentBranch(branch.version()))
-        .change(Change::Insert(Box::new(record)))
-        .gated(lease.clone());
-    Ok((transaction, keys))
+    sealing.changes.push(Change::Insert(Box::new(record)));
+    Ok(())
 }
 
 /// Seals an object's new body and wraps its key, then that of a blob that is added.
 fn replacement(
-    lease: &Lease,
+    branch: &BranchKey,
     account: AccountId,
-    now_ms: u64,
     (found, clear): (&Meta, &Clear),
     rewrite: Rewrite<'_>,
-) -> Result<(Transaction, Vec<ObjectKey>), StoreError> {
-    let guard = lease.guard()?;
-    let branch = guard.current();
+    sealing: &mut Sealing,
+) -> Result<(), StoreError> {
+    check_body(rewrite.body)?;
     let (kind, id) = (found.kind.clone(), found.id.clone());
     let context = record_context(account, &kind, &id)?;
     let key = ObjectKey::generate()?;
     let wrapped = branch.wrap(&context, &key)?;
     let body = seal_record(&key, &context, clear, rewrite.body)?;
-    let mut keys = vec![key];
+    sealing.keys.push(key);
     let mut added = Vec::new();
     if let Some(blob) = rewrite.added {
         added.push(NewPart {
@@ -378,7 +432,7 @@ fn replacement(
             key: branch.wrap(&part_context(account, &kind, &id, blob.target.part)?, &blob.key)?,
             bytes: blob.bytes,
         });
-        keys.push(blob.key);
+        sealing.keys.push(blob.key);
     }
     let replacement = Replacement {
         kind,
@@ -390,11 +444,8 @@ fn replacement(
         dropped: rewrite.dropped,
         added,
     };
-    let transaction = Transaction::new(account, now_ms)
-        .check(Check::CurrentBranch(branch.version()))
-        .change(Change::Replace(Box::new(replacement)))
-        .gated(lease.clone());
-    Ok((transaction, keys))
+    sealing.changes.push(Change::Replace(Box::new(replacement)));
+    Ok(())
 }
 
 pub(super) fn check_body(body: &[u8]) -> Result<(), StoreError> {

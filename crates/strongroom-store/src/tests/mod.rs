@@ -2,6 +2,7 @@
 
 mod blobs;
 mod crash;
+mod jobs;
 mod model;
 mod objects;
 mod pieces;

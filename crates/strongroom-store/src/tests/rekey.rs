@@ -14,8 +14,19 @@ use super::rig::{Machine, Rig, noise};
 use crate::{
     Action, Corruption, JobState, KeyDenied, KeyState, Order, Page, StoreError, StoreEvent,
     faults::Faults,
-    records::{Change, Check, JobChange, JobPhase, Records, Rejected, Transaction},
+    jobs::REKEY,
+    records::{Change, Check, JobChange, JobPhase, NewJob, Records, Rejected, Transaction},
 };
+
+/// A rekey, as another instance would ask for it.
+fn of_one_key() -> NewJob {
+    NewJob {
+        kind: REKEY,
+        object: None,
+        from: Some(BranchVersion::FIRST),
+        total: 1,
+    }
+}
 
 fn someone() -> AccountId {
     AccountId::from_uuid(Uuid::new_v4())
@@ -145,10 +156,7 @@ async fn a_refused_key_pauses_it_and_the_key_coming_back_resumes_it() {
     let ended = rig.store.lease(account).await.unwrap().ended();
     rig.store.nudge(account);
     ended.await;
-    let add = Change::Job(JobChange::Add {
-        from: BranchVersion::FIRST,
-        total: 1,
-    });
+    let add = Change::Job(JobChange::Add(of_one_key()));
     let added = machine
         .records()
         .commit(Transaction::new(account, 0).change(add))
@@ -358,17 +366,7 @@ async fn a_claim_that_ran_out_is_taken_over_and_fences_off_its_holder() {
             .map_err(|returned| returned.reason)
     };
     // Another instance claims the job and stands still.
-    let job = send(
-        0,
-        JobChange::Add {
-            from: BranchVersion::FIRST,
-            total: 1,
-        },
-        None,
-    )
-    .await
-    .unwrap()
-    .job;
+    let job = send(0, JobChange::Add(of_one_key()), None).await.unwrap().job;
     let until_ms = 1_000_000 + 30_000;
     let token = send(0, JobChange::Claim { job, until_ms }, None)
         .await
@@ -389,6 +387,7 @@ async fn a_claim_that_ran_out_is_taken_over_and_fences_off_its_holder() {
     let progress = JobChange::Progress {
         job,
         done: 0,
+        total: 1,
         phase: JobPhase::Running,
         until_ms,
     };

@@ -188,7 +188,7 @@ pub(super) struct Rig {
     pub(super) vault: Arc<CueVault>,
     pub(super) clock: Arc<HandClock>,
     pub(super) account: AccountId,
-    authority: PermitAuthority,
+    pub(super) authority: PermitAuthority,
     bindings: watch::Sender<Vec<Binding>>,
 }
 

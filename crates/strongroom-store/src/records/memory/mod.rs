@@ -152,8 +152,27 @@ impl Records for MemoryRecords {
         Box::pin(async move { self.read(|state| state.exports.iter().map(|(a, n)| (*a, *n)).collect()) })
     }
 
-    fn jobs(&self) -> BoxFuture<'_, Result<Vec<JobRow>, StorageFault>> {
-        Box::pin(async move { self.read(|state| state.jobs.values().cloned().collect()) })
+    fn open_jobs(&self) -> BoxFuture<'_, Result<Vec<JobRow>, StorageFault>> {
+        Box::pin(async move {
+            self.read(|state| {
+                let open = state.jobs.values().filter(|row| row.is_open());
+                open.cloned().collect()
+            })
+        })
+    }
+
+    fn jobs(&self, account: AccountId, limit: u32) -> BoxFuture<'_, Result<Vec<JobRow>, StorageFault>> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Box::pin(async move {
+            self.read(|state| {
+                let own = state.jobs.values().rev().filter(|row| row.account == account);
+                own.take(limit).cloned().collect()
+            })
+        })
+    }
+
+    fn job_of<'a>(&'a self, name: Name<'a>) -> BoxFuture<'a, Result<Option<JobRow>, StorageFault>> {
+        Box::pin(async move { self.read(|state| state.job_of(name).cloned()) })
     }
 
     fn expired(&self, now_ms: u64, limit: u32) -> BoxFuture<'_, Result<Vec<OwnedName>, StorageFault>> {

@@ -7,7 +7,7 @@ use strongroom_seal::{AccountId, BranchVersion, WrappedKey};
 use crate::blobs::BlobName;
 use crate::error::Corruption;
 use crate::records::{
-    Change, Check, JobChange, JobPhase, JobRow, Name, NewPart, NewRecord, OwnedName, PartBytes, RECORD_PART,
+    Change, Check, Destroyed, JobChange, JobRow, Name, NewPart, NewRecord, OwnedName, PartBytes, RECORD_PART,
     Receipt, Rejected, Replacement, Rewrap, ShreddingRow, StoredBranch, StoredBytes, Transaction,
 };
 
@@ -99,7 +99,7 @@ impl State {
                 }
                 Change::DropBranch(version) => self.drop_branch(account, *version)?,
                 Change::ForgetBranches => self.forget_branches(account)?,
-                Change::Job(change) => self.job(transaction, *change, &mut receipt)?,
+                Change::Job(change) => self.change_job(transaction, change, &mut receipt)?,
                 Change::ForgetShreddings { up_to } => self.shreddings.retain(|number, _| number > up_to),
                 Change::ForgetUnwanted(names) => self.unwanted.retain(|name, _| !names.contains(name)),
             }
@@ -119,9 +119,7 @@ impl State {
                 }
             }
             Check::Claimed { job, token } => match self.jobs.get(&job) {
-                Some(row) if row.account == account && row.token == token && row.state != JobPhase::Done => {
-                    Ok(())
-                }
+                Some(row) if row.account == account && row.is_claimed_with(token) => Ok(()),
                 _ => Err(Rejected::ClaimLost),
             },
         }
@@ -285,7 +283,19 @@ impl State {
         };
         self.names
             .remove(&(account, record.kind.clone(), record.id.clone()));
+        let slots = [record.slot]
+            .into_iter()
+            .chain(record.parts.values().map(|part| part.slot));
+        let wrapped: Vec<_> = slots.map(|slot| self.wrapped(slot)).collect();
+        let destroyed = Destroyed::of(wrapped.iter().map(Vec::as_slice), |branch| {
+            let stored = self.branches.get(&(account, branch));
+            Ok::<_, Rejected>(stored.map(|stored| stored.key.clone()))
+        })?;
         self.keys.retain(|_, key| key.seq != seq);
+        let of_it = |row: &JobRow| {
+            row.account == account && row.kind == record.kind && row.object.as_ref() == Some(&record.id)
+        };
+        self.jobs.retain(|_, row| !of_it(row));
         for part in record.parts.values() {
             self.unwant(account, part, receipt);
         }
@@ -303,6 +313,8 @@ impl State {
                 number,
                 name,
                 deleted_ms: transaction.now_ms,
+                expired: expired_by_ms.is_some(),
+                destroyed,
             },
         );
         Ok(())
@@ -350,60 +362,40 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn job(
+    pub(super) fn job_of(&self, name: Name<'_>) -> Option<&JobRow> {
+        self.jobs.values().find(|row| {
+            row.account == name.account && row.kind == name.kind && row.object.as_deref() == Some(name.id)
+        })
+    }
+
+    pub(super) fn change_job(
         &mut self,
         transaction: &Transaction,
-        change: JobChange,
+        change: &JobChange,
         receipt: &mut Receipt,
     ) -> Result<(), Rejected> {
-        let (account, now) = (transaction.account, transaction.now_ms);
-        match change {
-            JobChange::Add { from, total } => {
-                let open = |row: &&JobRow| row.account == account && row.state != JobPhase::Done;
-                if let Some(known) = self.jobs.values().find(open) {
-                    receipt.job = known.id;
-                    return Ok(());
-                }
-                self.job += 1;
-                receipt.job = self.job;
-                let row = JobRow {
-                    id: self.job,
-                    account,
-                    state: JobPhase::Waiting,
-                    from,
-                    token: 0,
-                    claimed_until_ms: 0,
-                    done: 0,
-                    total,
-                    created_ms: now,
-                    finished_ms: None,
+        let (account, now_ms) = (transaction.account, transaction.now_ms);
+        let id = match change {
+            JobChange::Add(new) => {
+                let same = |row: &&JobRow| {
+                    row.account == account
+                        && row.kind == new.kind
+                        && row.object == new.object
+                        && row.is_open()
                 };
-                self.jobs.insert(row.id, row);
+                receipt.job = if let Some(known) = self.jobs.values().find(same) {
+                    known.id
+                } else {
+                    self.job += 1;
+                    let row = JobRow::new(self.job, account, now_ms, new);
+                    self.jobs.insert(row.id, row);
+                    self.job
+                };
+                return Ok(());
             }
-            JobChange::Claim { job, until_ms } => {
-                let row = self.jobs.get_mut(&job).ok_or(Rejected::ClaimLost)?;
-                if row.account != account || row.state == JobPhase::Done || row.claimed_until_ms > now {
-                    return Err(Rejected::ClaimLost);
-                }
-                row.token += 1;
-                row.claimed_until_ms = until_ms;
-                row.state = JobPhase::Running;
-                receipt.token = row.token;
-            }
-            JobChange::Progress {
-                job,
-                done,
-                phase,
-                until_ms,
-            } => {
-                if let Some(row) = self.jobs.get_mut(&job).filter(|row| row.account == account) {
-                    row.done = done;
-                    row.state = phase;
-                    row.claimed_until_ms = until_ms;
-                    row.finished_ms = (phase == JobPhase::Done).then_some(now);
-                }
-            }
-        }
-        Ok(())
+            other => other.job().ok_or(Rejected::ClaimLost)?,
+        };
+        let row = self.jobs.get_mut(&id).filter(|row| row.account == account);
+        row.ok_or(Rejected::ClaimLost)?.change(now_ms, change, receipt)
     }
 }

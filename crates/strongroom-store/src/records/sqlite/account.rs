@@ -6,8 +6,12 @@ use strongroom_seal::{AccountId, BranchVersion};
 use super::{
     apply::Unit,
     columns::{Account, Version, branch_bytes, int, uint},
+    reads,
 };
-use crate::records::{JobChange, JobPhase, Receipt, Rejected, StoredBranch, Transaction};
+use crate::{
+    jobs::Wish,
+    records::{JobChange, JobRow, NewJob, Receipt, Rejected, StoredBranch, Transaction},
+};
 
 impl Unit<'_> {
     pub(super) fn count_export(&self, account: AccountId) -> Result<(), Rejected> {
@@ -92,61 +96,69 @@ impl Unit<'_> {
             .map(drop)
     }
 
-    pub(super) fn job(
+    /// A job as it is now.
+    pub(super) fn job(&self, account: AccountId, job: u64) -> Result<Option<JobRow>, Rejected> {
+        Ok(reads::job(self.connection, account, job)?)
+    }
+
+    pub(super) fn change_job(
         &self,
         transaction: &Transaction,
-        change: JobChange,
+        change: &JobChange,
         receipt: &mut Receipt,
     ) -> Result<(), Rejected> {
-        let (account, now) = (transaction.account, int(transaction.now_ms));
-        match change {
-            JobChange::Add { from, total } => {
-                let known: Option<i64> = self
-                    .sql("SELECT id FROM job WHERE account = ?1 AND state <> 'done'")?
-                    .query_row([Account(account)], |row| row.get(0))
-                    .optional()?;
-                if let Some(id) = known {
-                    receipt.job = uint(id);
-                    return Ok(());
-                }
-                self.run(
-                    "INSERT INTO job (account, kind, state, from_branch, token, claimed_until, done, total, created)
-                     VALUES (?1, 'rekey', 'waiting', ?2, 0, 0, 0, ?3, ?4)",
-                    (Account(account), Version(from), int(total), now),
-                )?;
-                receipt.job = uint(self.connection.last_insert_rowid());
-            }
-            JobChange::Claim { job, until_ms } => {
-                let token: Option<i64> = self
-                    .sql(
-                        "UPDATE job SET token = token + 1, claimed_until = ?3, state = 'running'
-                         WHERE id = ?1 AND account = ?2 AND state <> 'done' AND claimed_until <= ?4 RETURNING token",
-                    )?
-                    .query_row((int(job), Account(account), int(until_ms), now), |row| row.get(0))
-                    .optional()?;
-                receipt.token = uint(token.ok_or(Rejected::ClaimLost)?);
-            }
-            JobChange::Progress {
-                job,
-                done,
-                phase,
-                until_ms,
-            } => {
-                let finished = (phase == JobPhase::Done).then_some(now);
-                self.run(
-                    "UPDATE job SET done = ?3, state = ?4, claimed_until = ?5, finished = ?6
-                     WHERE id = ?1 AND account = ?2",
-                    (
-                        int(job),
-                        Account(account),
-                        int(done),
-                        phase.as_text(),
-                        int(until_ms),
-                        finished,
-                    ),
-                )?;
-            }
+        let account = transaction.account;
+        let id = match change {
+            JobChange::Add(new) => return self.add_job(transaction, new, receipt),
+            other => other.job().ok_or(Rejected::ClaimLost)?,
+        };
+        let mut row = self.job(account, id)?.ok_or(Rejected::ClaimLost)?;
+        row.change(transaction.now_ms, change, receipt)?;
+        self.run(
+            "UPDATE job SET state = ?2, wish = ?3, token = ?4, claimed_until = ?5, done = ?6, total = ?7, finished = ?8
+             WHERE id = ?1",
+            (
+                int(id),
+                row.state.as_text(),
+                row.wish.map(Wish::as_str),
+                int(row.token),
+                int(row.claimed_until_ms),
+                int(row.done),
+                int(row.total),
+                row.finished_ms.map(int),
+            ),
+        )
+        .map(drop)
+    }
+
+    fn add_job(
+        &self,
+        transaction: &Transaction,
+        new: &NewJob,
+        receipt: &mut Receipt,
+    ) -> Result<(), Rejected> {
+        let account = transaction.account;
+        let known: Option<i64> = self
+            .sql("SELECT id FROM job WHERE account = ?1 AND kind = ?2 AND object IS ?3 AND finished IS NULL")?
+            .query_row((Account(account), new.kind, &new.object), |row| row.get(0))
+            .optional()?;
+        if let Some(id) = known {
+            receipt.job = uint(id);
+            return Ok(());
         }
+        self.run(
+            "INSERT INTO job (account, kind, object, state, from_branch, token, claimed_until, done, total, created)
+             VALUES (?1, ?2, ?3, 'waiting', ?4, 0, 0, 0, ?5, ?6)",
+            (
+                Account(account),
+                new.kind,
+                &new.object,
+                new.from.map(Version),
+                int(new.total),
+                int(transaction.now_ms),
+            ),
+        )?;
+        receipt.job = uint(self.connection.last_insert_rowid());
         Ok(())
     }
 }

@@ -5,8 +5,8 @@ use strongroom_seal::{AccountId, BranchVersion, WrappedKey};
 
 use super::{
     columns::{
-        Account, Branch, FREE_ACCOUNT, FREE_BRANCH, FREE_KEY, FREE_OWNER, Owner, Version, branch_bytes, int,
-        len, places, uint,
+        Account, Branch, FREE_ACCOUNT, FREE_BRANCH, FREE_KEY, FREE_OWNER, Owner, Version, Versions,
+        branch_bytes, int, len, places, uint,
     },
     schema::fault,
     slots::{Slot, Slots},
@@ -16,8 +16,8 @@ use crate::{
     blobs::BlobName,
     error::Corruption,
     records::{
-        Change, Check, NewPart, NewRecord, PartBytes, RECORD_PART, Receipt, Rejected, Replacement, Rewrap,
-        Transaction,
+        Change, Check, Destroyed, NewPart, NewRecord, PartBytes, RECORD_PART, Receipt, Rejected, Replacement,
+        Rewrap, Transaction,
     },
 };
 
@@ -83,11 +83,8 @@ impl Unit<'_> {
                 }
             }
             Check::Claimed { job, token } => {
-                let held: Option<i64> = self
-                    .sql("SELECT token FROM job WHERE id = ?1 AND account = ?2 AND state <> 'done'")?
-                    .query_row((int(job), Account(account)), |row| row.get(0))
-                    .optional()?;
-                if held == Some(int(token)) {
+                let held = self.job(account, job)?;
+                if held.is_some_and(|row| row.is_claimed_with(token)) {
                     Ok(())
                 } else {
                     Err(Rejected::ClaimLost)
@@ -126,7 +123,7 @@ impl Unit<'_> {
             }
             Change::DropBranch(version) => self.drop_branch(account, *version),
             Change::ForgetBranches => self.forget_branches(account),
-            Change::Job(change) => self.job(transaction, *change, receipt),
+            Change::Job(change) => self.change_job(transaction, change, receipt),
             Change::ForgetShreddings { up_to } => self
                 .run("DELETE FROM shredding WHERE number <= ?1", [int(*up_to)])
                 .map(drop),
@@ -297,17 +294,50 @@ impl Unit<'_> {
             (_, Some(_)) => return Ok(()),
             (None, None) => return Err(Rejected::NotFound),
         };
-        self.free_key(account, kind, slot, (seq, RECORD_PART))?;
+        let mut wrapped = vec![self.free_key(account, kind, slot, (seq, RECORD_PART))?];
         if parts > 0 {
-            self.delete_parts(account, kind, seq, receipt)?;
+            self.delete_parts(account, kind, seq, &mut wrapped, receipt)?;
         }
         self.run("DELETE FROM record WHERE seq = ?1", [seq])?;
         self.run(
-            "INSERT INTO shredding (account, kind, id, deleted) VALUES (?1, ?2, ?3, ?4)",
-            (Account(account), kind, id, int(transaction.now_ms)),
+            "DELETE FROM job WHERE account = ?1 AND kind = ?2 AND object = ?3",
+            (Account(account), kind, id),
         )?;
+        self.note_shredding(transaction, (kind, id), expired_by_ms.is_some(), &wrapped)?;
         receipt.count += 1;
         Ok(())
+    }
+
+    fn note_shredding(
+        &self,
+        transaction: &Transaction,
+        (kind, id): (&str, &str),
+        expired: bool,
+        wrapped: &[Vec<u8>],
+    ) -> Result<(), Rejected> {
+        let account = Account(transaction.account);
+        let key_of = |branch| -> Result<Option<String>, Rejected> {
+            Ok(self
+                .sql("SELECT key FROM branch WHERE account = ?1 AND version = ?2")?
+                .query_row((&account, Version(branch)), |row| row.get(0))
+                .optional()?)
+        };
+        let destroyed = Destroyed::of(wrapped.iter().map(Vec::as_slice), key_of)?;
+        self.run(
+            "INSERT INTO shredding (account, kind, id, deleted, expired, branches, keys, digest)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            (
+                &account,
+                kind,
+                id,
+                int(transaction.now_ms),
+                expired,
+                Versions(destroyed.branches),
+                destroyed.keys.join(" "),
+                destroyed.digest,
+            ),
+        )
+        .map(drop)
     }
 
     fn delete_parts(
@@ -315,10 +345,14 @@ impl Unit<'_> {
         account: AccountId,
         kind: &str,
         seq: i64,
+        wrapped: &mut Vec<Vec<u8>>,
         receipt: &mut Receipt,
     ) -> Result<(), Rejected> {
-        for part in self.parts_of(seq)? {
-            self.free_part(account, kind, seq, part, receipt)?;
+        // The receipt counts them by number, and they stand as they came.
+        let mut parts = self.parts_of(seq)?;
+        parts.sort_unstable_by_key(|part| part.number);
+        for part in parts {
+            wrapped.push(self.free_part(account, kind, seq, part, receipt)?);
         }
         self.run("DELETE FROM part WHERE place BETWEEN ?1 AND ?2", places(seq))
             .map(drop)
@@ -339,7 +373,7 @@ impl Unit<'_> {
         Ok(parts)
     }
 
-    /// Destroys a part's key and notes its file.
+    /// Destroys a part's key, says what it was, and notes its file.
     fn free_part(
         &mut self,
         account: AccountId,
@@ -347,8 +381,8 @@ impl Unit<'_> {
         seq: i64,
         part: PartPlace,
         receipt: &mut Receipt,
-    ) -> Result<(), Rejected> {
-        self.free_key(account, kind, part.slot, (seq, part.number))?;
+    ) -> Result<Vec<u8>, Rejected> {
+        let wrapped = self.free_key(account, kind, part.slot, (seq, part.number))?;
         if let Some(name) = part.file.and_then(|name| name.parse::<BlobName>().ok()) {
             self.run(
                 "INSERT INTO unwanted (file, account) VALUES (?1, ?2)",
@@ -356,7 +390,7 @@ impl Unit<'_> {
             )?;
             receipt.freed.push(name);
         }
-        Ok(())
+        Ok(wrapped)
     }
 
     fn rewrap(
@@ -453,15 +487,18 @@ impl Unit<'_> {
         }
     }
 
-    /// Overwrites the wrapped key of this record or part with zeros, where it stands.
+    /// Overwrites the wrapped key of this record or part with zeros, where it stands, and says what it was.
     fn free_key(
         &mut self,
         account: AccountId,
         kind: &str,
         slot: i64,
         owner: (i64, u32),
-    ) -> Result<(), Rejected> {
+    ) -> Result<Vec<u8>, Rejected> {
         let (branch, owner) = self.key_of(account, slot, owner)?;
+        let wrapped = self
+            .sql("SELECT wrapped FROM key_slot WHERE slot = ?1")?
+            .query_row([slot], |row| row.get(0))?;
         self.run(
             "UPDATE key_slot SET account = ?2, branch = ?3, owner = ?4, wrapped = ?5 WHERE slot = ?1",
             (slot, FREE_ACCOUNT, FREE_BRANCH, FREE_OWNER, FREE_KEY),
@@ -469,7 +506,7 @@ impl Unit<'_> {
         self.slots.give(slot);
         let objects = i64::from(owner.part == RECORD_PART);
         self.usage.add(account, kind, branch, -objects, -int(owner.bytes));
-        Ok(())
+        Ok(wrapped)
     }
 
     pub(super) fn sql(&self, sql: &str) -> Result<CachedStatement<'_>, Rejected> {

@@ -7,7 +7,7 @@ use rusqlite::{
 use strongroom_seal::{AccountId, BranchVersion, WrappedKey};
 use uuid::Uuid;
 
-use crate::{limits, records::JobPhase};
+use crate::{jobs::Wish, limits, records::JobPhase};
 
 pub(super) const FREE_ACCOUNT: [u8; 16] = [0; 16];
 pub(super) const FREE_BRANCH: [u8; 4] = [0; 4];
@@ -120,13 +120,38 @@ impl FromSql for Owner {
     }
 }
 
+/// Some branch versions, as text with commas.
+pub(super) struct Versions(pub(super) Vec<BranchVersion>);
+
+impl ToSql for Versions {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let numbers: Vec<_> = self.0.iter().map(|version| version.get().to_string()).collect();
+        Ok(ToSqlOutput::from(numbers.join(",")))
+    }
+}
+
+impl FromSql for Versions {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let numbers = value.as_str()?.split(',').filter(|number| !number.is_empty());
+        let version = |number: &str| number.parse().map(BranchVersion::new);
+        numbers
+            .map(version)
+            .collect::<Result<_, _>>()
+            .map(Self)
+            .map_err(|error| FromSqlError::Other(Box::new(error)))
+    }
+}
+
 impl JobPhase {
     pub(super) fn as_text(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
             Self::Running => "running",
             Self::Paused => "paused",
+            Self::Held => "held",
             Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -134,9 +159,16 @@ impl JobPhase {
 impl FromSql for JobPhase {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let text = value.as_str()?;
-        [Self::Waiting, Self::Running, Self::Paused, Self::Done]
-            .into_iter()
-            .find(|phase| phase.as_text() == text)
+        let mut all = Self::ALL.into_iter();
+        all.find(|phase| phase.as_text() == text)
             .ok_or(FromSqlError::InvalidType)
+    }
+}
+
+impl FromSql for Wish {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        // A row holds what is still to be done; taking a hold back leaves nothing.
+        let wish = Self::parse(value.as_str()?).filter(|wish| *wish != Self::Resume);
+        wish.ok_or(FromSqlError::InvalidType)
     }
 }

@@ -138,8 +138,22 @@ impl Records for Sqlite {
         Box::pin(self.readers.study(reads::exports))
     }
 
-    fn jobs(&self) -> BoxFuture<'_, Result<Vec<JobRow>, StorageFault>> {
-        Box::pin(self.readers.study(reads::jobs))
+    fn open_jobs(&self) -> BoxFuture<'_, Result<Vec<JobRow>, StorageFault>> {
+        Box::pin(self.readers.study(reads::open_jobs))
+    }
+
+    fn jobs(&self, account: AccountId, limit: u32) -> BoxFuture<'_, Result<Vec<JobRow>, StorageFault>> {
+        Box::pin(
+            self.readers
+                .study(move |connection| reads::jobs(connection, account, limit)),
+        )
+    }
+
+    fn job_of<'a>(&'a self, name: Name<'a>) -> BoxFuture<'a, Result<Option<JobRow>, StorageFault>> {
+        Box::pin(
+            self.readers
+                .glance(move |connection| reads::job_of(connection, name)),
+        )
     }
 
     fn expired(&self, now_ms: u64, limit: u32) -> BoxFuture<'_, Result<Vec<OwnedName>, StorageFault>> {

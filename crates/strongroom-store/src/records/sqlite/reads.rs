@@ -3,13 +3,13 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 use strongroom_seal::{AccountId, BranchVersion};
 
-use super::columns::{Account, Owner, Version, branch_bytes, int, places, uint};
+use super::columns::{Account, Owner, Version, Versions, branch_bytes, int, places, uint};
 use crate::{
     blobs::BlobName,
     object::{Order, PartSize},
     records::{
-        HeldKey, JobRow, Name, OwnedName, PageQuery, ShreddingRow, StoredBranch, StoredBytes, StoredPart,
-        StoredRecord, UsageRow,
+        Destroyed, HeldKey, JobRow, Name, OwnedName, PageQuery, ShreddingRow, StoredBranch, StoredBytes,
+        StoredPart, StoredRecord, UsageRow,
     },
 };
 
@@ -252,27 +252,53 @@ pub(super) fn exports(connection: &Connection) -> rusqlite::Result<Vec<(AccountI
         .collect()
 }
 
-pub(super) fn jobs(connection: &Connection) -> rusqlite::Result<Vec<JobRow>> {
+const JOB: &str = "SELECT id, account, kind, object, state, wish, from_branch, token, claimed_until, done, total, created, finished
+    FROM job";
+
+pub(super) fn open_jobs(connection: &Connection) -> rusqlite::Result<Vec<JobRow>> {
     connection
-        .prepare_cached(
-            "SELECT id, account, state, from_branch, token, claimed_until, done, total, created, finished
-             FROM job ORDER BY id",
-        )?
-        .query_map([], |row| {
-            Ok(JobRow {
-                id: uint(row.get(0)?),
-                account: row.get::<_, Account>(1)?.0,
-                state: row.get(2)?,
-                from: row.get::<_, Version>(3)?.0,
-                token: uint(row.get(4)?),
-                claimed_until_ms: uint(row.get(5)?),
-                done: uint(row.get(6)?),
-                total: uint(row.get(7)?),
-                created_ms: uint(row.get(8)?),
-                finished_ms: row.get::<_, Option<i64>>(9)?.map(uint),
-            })
-        })?
+        .prepare_cached(&format!("{JOB} WHERE finished IS NULL ORDER BY id"))?
+        .query_map([], job_row)?
         .collect()
+}
+
+pub(super) fn jobs(connection: &Connection, account: AccountId, limit: u32) -> rusqlite::Result<Vec<JobRow>> {
+    connection
+        .prepare_cached(&format!("{JOB} WHERE account = ?1 ORDER BY id DESC LIMIT ?2"))?
+        .query_map((Account(account), limit), job_row)?
+        .collect()
+}
+
+pub(super) fn job_of(connection: &Connection, name: Name<'_>) -> rusqlite::Result<Option<JobRow>> {
+    connection
+        .prepare_cached(&format!("{JOB} WHERE account = ?1 AND kind = ?2 AND object = ?3"))?
+        .query_row((Account(name.account), name.kind, name.id), job_row)
+        .optional()
+}
+
+pub(super) fn job(connection: &Connection, account: AccountId, id: u64) -> rusqlite::Result<Option<JobRow>> {
+    connection
+        .prepare_cached(&format!("{JOB} WHERE id = ?1 AND account = ?2"))?
+        .query_row((int(id), Account(account)), job_row)
+        .optional()
+}
+
+fn job_row(row: &Row<'_>) -> rusqlite::Result<JobRow> {
+    Ok(JobRow {
+        id: uint(row.get(0)?),
+        account: row.get::<_, Account>(1)?.0,
+        kind: row.get(2)?,
+        object: row.get(3)?,
+        state: row.get(4)?,
+        wish: row.get(5)?,
+        from: row.get::<_, Option<Version>>(6)?.map(|version| version.0),
+        token: uint(row.get(7)?),
+        claimed_until_ms: uint(row.get(8)?),
+        done: uint(row.get(9)?),
+        total: uint(row.get(10)?),
+        created_ms: uint(row.get(11)?),
+        finished_ms: row.get::<_, Option<i64>>(12)?.map(uint),
+    })
 }
 
 pub(super) fn expired(connection: &Connection, now_ms: u64, limit: u32) -> rusqlite::Result<Vec<OwnedName>> {
@@ -287,12 +313,22 @@ pub(super) fn expired(connection: &Connection, now_ms: u64, limit: u32) -> rusql
 
 pub(super) fn shreddings(connection: &Connection, limit: u32) -> rusqlite::Result<Vec<ShreddingRow>> {
     connection
-        .prepare_cached("SELECT account, kind, id, number, deleted FROM shredding ORDER BY number LIMIT ?1")?
+        .prepare_cached(
+            "SELECT account, kind, id, number, deleted, expired, branches, keys, digest
+             FROM shredding ORDER BY number LIMIT ?1",
+        )?
         .query_map([limit], |row| {
+            let keys: String = row.get(7)?;
             Ok(ShreddingRow {
                 name: owned_name(row, 0)?,
                 number: uint(row.get(3)?),
                 deleted_ms: uint(row.get(4)?),
+                expired: row.get(5)?,
+                destroyed: Destroyed {
+                    branches: row.get::<_, Versions>(6)?.0,
+                    keys: keys.split_whitespace().map(str::to_owned).collect(),
+                    digest: row.get(8)?,
+                },
             })
         })?
         .collect()

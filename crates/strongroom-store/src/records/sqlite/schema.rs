@@ -12,7 +12,7 @@ use crate::{
 /// "SRrm", so that `file` and other tools know whose database it is.
 const APPLICATION: i64 = 0x5352_726d;
 /// The format version this program reads and writes.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 /// Rows of `key_slot` never change their length and are never deleted: a wrapped key is overwritten where it stands, so no
 /// stale copy of it stays behind when the tree is rebalanced. A free slot has an account of zeros; those alone are in an index. What
@@ -87,15 +87,21 @@ CREATE TABLE shredding (
   account BLOB NOT NULL,
   kind    TEXT NOT NULL,
   id      TEXT NOT NULL,
-  deleted INTEGER NOT NULL
+  deleted INTEGER NOT NULL,
+  expired INTEGER NOT NULL,
+  branches TEXT NOT NULL,
+  keys    TEXT NOT NULL,
+  digest  BLOB NOT NULL
 ) STRICT;
 
 CREATE TABLE job (
   id       INTEGER PRIMARY KEY AUTOINCREMENT,
   account  BLOB NOT NULL,
   kind     TEXT NOT NULL,
+  object   TEXT,
   state    TEXT NOT NULL,
-  from_branch INTEGER NOT NULL,
+  wish     TEXT,
+  from_branch INTEGER,
   token    INTEGER NOT NULL,
   claimed_until INTEGER NOT NULL,
   done     INTEGER NOT NULL,
@@ -103,6 +109,9 @@ CREATE TABLE job (
   created  INTEGER NOT NULL,
   finished INTEGER
 ) STRICT;
+CREATE INDEX job_by_account ON job (account);
+CREATE UNIQUE INDEX job_by_object ON job (account, kind, object) WHERE object IS NOT NULL;
+CREATE INDEX job_open ON job (id) WHERE finished IS NULL;
 
 CREATE TABLE unwanted (
   file    TEXT PRIMARY KEY,

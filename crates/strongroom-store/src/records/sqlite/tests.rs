@@ -210,11 +210,11 @@ fn a_database_of_a_future_format_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(folder.path()).unwrap());
     let connection = rusqlite::Connection::open(folder.path().join("records.db")).unwrap();
-    connection.pragma_update(None, "user_version", 3).unwrap();
+    connection.pragma_update(None, "user_version", 4).unwrap();
     drop(connection);
     let refused = open(folder.path()).err().unwrap();
     assert!(
-        matches!(refused, OpenStoreError::FutureFormat { found: 3, known: 2 }),
+        matches!(refused, OpenStoreError::FutureFormat { found: 4, known: 3 }),
         "{refused}"
     );
 }
@@ -225,12 +225,12 @@ fn a_database_of_the_format_before_is_refused_and_left_alone() {
     let path = folder.path().join("records.db");
     drop(open(folder.path()).unwrap());
     let connection = rusqlite::Connection::open(&path).unwrap();
-    connection.pragma_update(None, "user_version", 1).unwrap();
+    connection.pragma_update(None, "user_version", 2).unwrap();
     drop(connection);
     let before = fs::read(&path).unwrap();
     let refused = open(folder.path()).err().unwrap();
     assert!(
-        matches!(refused, OpenStoreError::PastFormat { found: 1, known: 2 }),
+        matches!(refused, OpenStoreError::PastFormat { found: 2, known: 3 }),
         "{refused}"
     );
     assert_eq!(fs::read(&path).unwrap(), before);
