@@ -6,8 +6,9 @@ use super::JobEnd;
 use crate::{
     error::StoreError,
     keyring::Lease,
-    object::{Change as ObjectChange, Meta, NewObject},
+    object::{Change as ObjectChange, Meta, NewObject, Object},
     records::Change,
+    staging::StagedBlob,
     store::{Rewrite, Sealing, sealed_changes},
 };
 
@@ -15,7 +16,7 @@ use crate::{
 #[derive(Default)]
 pub struct Unit<'a> {
     puts: Vec<NewObject<'a>>,
-    updates: Vec<(&'a Meta, ObjectChange<'a>)>,
+    updates: Vec<(&'a Meta, Rewrite<'a>)>,
     deletes: Vec<(&'static str, String)>,
     pub(super) done: Option<u64>,
     pub(super) total: Option<u64>,
@@ -40,7 +41,19 @@ impl<'a> Unit<'a> {
     /// [`StoreError::RevisionConflict`].
     #[must_use]
     pub fn update(mut self, found: &'a Meta, change: ObjectChange<'a>) -> Self {
-        self.updates.push((found, change));
+        self.updates.push((found, Rewrite::of(&change)));
+        self
+    }
+
+    /// Adds a blob that was staged for this very object to the object that was found, and leaves its body as it is; else as [`Self::update`].
+    #[must_use]
+    pub fn attach(mut self, found: &'a Object, blob: StagedBlob) -> Self {
+        let keeping = ObjectChange::keeping(&found.body);
+        let rewrite = Rewrite {
+            added: Some(blob),
+            ..Rewrite::of(&keeping)
+        };
+        self.updates.push((&found.meta, rewrite));
         self
     }
 
@@ -98,10 +111,7 @@ impl<'a> Unit<'a> {
         now_ms: u64,
     ) -> Result<Sealing, StoreError> {
         let puts = std::mem::take(&mut self.puts);
-        let updates = std::mem::take(&mut self.updates).into_iter();
-        let updates = updates
-            .map(|(found, change)| (found, Rewrite::of(&change)))
-            .collect();
+        let updates = std::mem::take(&mut self.updates);
         let mut sealing = sealed_changes(lease, account, now_ms, puts, updates)?;
         sealing.changes.extend(self.deletions());
         Ok(sealing)

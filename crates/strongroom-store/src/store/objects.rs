@@ -185,22 +185,9 @@ impl Inner {
         let now_ms = self.now_ms();
         let clear = clear_after(found, now_ms, &rewrite);
         let sealing = sealed_changes(lease, account, now_ms, Vec::new(), vec![(found, rewrite)])?;
-        let Sealing {
-            changes,
-            keys,
-            branch,
-        } = sealing;
-        let transaction = self.sealed_transaction(lease, account, changes, branch);
-        match self
-            .commit_wrapped(lease, transaction, &keys, limits::COMMIT_TRIES)
-            .await
-        {
-            Ok(_) => {
-                self.traces.leave();
-                Ok(meta_of(&found.kind, found.id.clone(), &clear))
-            }
-            Err(returned) => Err(Unchanged::of(*returned, keys)),
-        }
+        self.commit_sealed(lease, account, sealing).await?;
+        self.traces.leave();
+        Ok(meta_of(&found.kind, found.id.clone(), &clear))
     }
 
     /// Commits what was sealed just now.
@@ -209,37 +196,30 @@ impl Inner {
         lease: &mut Lease,
         account: AccountId,
         sealing: Sealing,
-    ) -> Result<Receipt, StoreError> {
-        let transaction = self.sealed_transaction(lease, account, sealing.changes, sealing.branch);
-        let tries = limits::COMMIT_TRIES;
-        Ok(self
-            .commit_wrapped(lease, transaction, &sealing.keys, tries)
-            .await?)
-    }
-
-    fn sealed_transaction(
-        &self,
-        lease: &Lease,
-        account: AccountId,
-        changes: Vec<Change>,
-        branch: BranchVersion,
-    ) -> Transaction {
+    ) -> Result<Receipt, Unchanged> {
+        let Sealing {
+            changes,
+            keys,
+            branch,
+        } = sealing;
         let mut transaction = Transaction::new(account, self.now_ms())
             .check(Check::CurrentBranch(branch))
             .gated(lease.clone());
         transaction.changes = changes;
-        transaction
+        self.commit_wrapped(lease, transaction, &keys, limits::COMMIT_TRIES)
+            .await
+            .map_err(|returned| Unchanged::of(*returned, keys))
     }
 }
 
 /// What becomes of an object.
 pub(crate) struct Rewrite<'a> {
     pub(crate) body: &'a [u8],
-    pub(super) expires: Expiry,
+    pub(crate) expires: Expiry,
     /// Blobs that it has and shall have no longer.
-    pub(super) dropped: Vec<u32>,
+    pub(crate) dropped: Vec<u32>,
     /// A blob that it has not.
-    pub(super) added: Option<StagedBlob>,
+    pub(crate) added: Option<StagedBlob>,
 }
 
 impl<'a> Rewrite<'a> {
@@ -329,12 +309,12 @@ pub(crate) fn sealed_changes(
     account: AccountId,
     now_ms: u64,
     puts: Vec<NewObject<'_>>,
-    updates: Vec<(&Meta, Rewrite<'_>)>,
+    rewrites: Vec<(&Meta, Rewrite<'_>)>,
 ) -> Result<Sealing, StoreError> {
     let guard = lease.guard()?;
     let branch = guard.current();
     let mut sealing = Sealing {
-        changes: Vec::with_capacity(puts.len() + updates.len()),
+        changes: Vec::with_capacity(puts.len() + rewrites.len()),
         keys: Vec::new(),
         branch: branch.version(),
     };
@@ -342,7 +322,7 @@ pub(crate) fn sealed_changes(
         let clear = clear_of_new(account, now_ms, &new)?;
         insertion(branch, account, new, &clear, &mut sealing)?;
     }
-    for (found, rewrite) in updates {
+    for (found, rewrite) in rewrites {
         let clear = clear_after(found, now_ms, &rewrite);
         replacement(branch, account, (found, &clear), rewrite, &mut sealing)?;
     }

@@ -348,7 +348,10 @@ impl Unit<'_> {
         wrapped: &mut Vec<Vec<u8>>,
         receipt: &mut Receipt,
     ) -> Result<(), Rejected> {
-        for part in self.parts_of(seq)? {
+        // The receipt counts them by number, and they stand as they came.
+        let mut parts = self.parts_of(seq)?;
+        parts.sort_unstable_by_key(|part| part.number);
+        for part in parts {
             wrapped.push(self.free_part(account, kind, seq, part, receipt)?);
         }
         self.run("DELETE FROM part WHERE place BETWEEN ?1 AND ?2", places(seq))
@@ -357,7 +360,7 @@ impl Unit<'_> {
 
     fn parts_of(&self, seq: i64) -> Result<Vec<PartPlace>, Rejected> {
         let parts = self
-            .sql("SELECT place, part, slot, file FROM part WHERE place BETWEEN ?1 AND ?2 ORDER BY part")?
+            .sql("SELECT place, part, slot, file FROM part WHERE place BETWEEN ?1 AND ?2")?
             .query_map(places(seq), |row| {
                 Ok(PartPlace {
                     place: row.get(0)?,
@@ -370,7 +373,7 @@ impl Unit<'_> {
         Ok(parts)
     }
 
-    /// Destroys a part's key, which it gives as it was wrapped, and notes its file.
+    /// Destroys a part's key, says what it was, and notes its file.
     fn free_part(
         &mut self,
         account: AccountId,
