@@ -11,7 +11,7 @@ use super::account::{
 use super::dependent::{self, AlertRule, Dependent};
 use super::json::{field, list, text};
 use super::key::{KeyVersion, Rotation};
-use super::log;
+use super::log::{self, WriteRow};
 use super::lookup::{FactMark, FactRef};
 use super::names::{ArmId, KeyName, VaultHost, guid};
 use super::stored::StoredBytes;
@@ -189,8 +189,16 @@ impl World {
             }
             question::DELETED_KEYS => self.take_deleted_key(row, mark).is_some(),
             question::ACTIVITY_LOG => {
-                if let Some((account, change)) = log::key_source_change(row, mark) {
-                    self.changes.entry(account).or_default().push(change);
+                for said in log::account_write(row, mark) {
+                    match said {
+                        WriteRow::Done(correlation) => drop(self.done.insert(correlation)),
+                        WriteRow::Asked(account, change, correlation) => {
+                            self.changes
+                                .entry(account)
+                                .or_default()
+                                .push((change, correlation));
+                        }
+                    }
                 }
                 true
             }
@@ -361,6 +369,9 @@ impl World {
     fn close(&mut self) {
         self.ledger.close();
         self.index_keys();
+        for changes in self.changes.values_mut() {
+            changes.retain(|(_, correlation)| self.done.contains(correlation));
+        }
         // With one subscription, what stands on a management group above it is known to hold.
         let only = self
             .subscriptions

@@ -70,7 +70,9 @@ pub struct World {
     alerts: BTreeMap<ArmId, AlertRule>,
     receivers: BTreeMap<ArmId, usize>,
     audit: AuditLogs,
-    changes: BTreeMap<ArmId, Vec<KeySourceChange>>,
+    changes: BTreeMap<ArmId, Vec<(KeySourceChange, String)>>,
+    /// Correlations of writes that were done.
+    done: BTreeSet<String>,
     /// Principals that are there, and whether each is a group.
     principals: BTreeMap<String, (bool, FactRef)>,
     /// What was found in the stored bytes, where they were read.

@@ -402,14 +402,22 @@ impl World {
     }
 
     /// Writes that said whose key an account is to use, as the activity log has them.
-    pub fn changes_of(&self, account: &ArmId) -> Lookup<&[KeySourceChange]> {
+    pub fn changes_of(&self, account: &ArmId) -> Lookup<Vec<&KeySourceChange>> {
         let subscription = format!("/subscriptions/{}", account.subscription().unwrap_or_default());
         let hides = "what was done to the account";
         match self
             .ledger
             .listing(&asked(question::ACTIVITY_LOG, Some(&subscription)), hides)
         {
-            Ok(fact) => Lookup::Known(self.changes.get(account).map_or(&[], Vec::as_slice), fact),
+            Ok(fact) => Lookup::Known(
+                self.changes
+                    .get(account)
+                    .into_iter()
+                    .flatten()
+                    .map(|(change, _)| change)
+                    .collect(),
+                fact,
+            ),
             Err(not) => Lookup::NotRead(not),
         }
     }
