@@ -76,6 +76,22 @@ const CANNOT: &[(&str, &str)] = &[
 ];
 
 #[test]
+fn whatever_an_answer_holds_the_account_is_judged_and_what_was_not_understood_is_no_pass() {
+    for judgement in common::spoilt() {
+        assert!(!judgement.findings.is_empty());
+        let complete = judgement
+            .findings
+            .iter()
+            .filter(|finding| finding.control == "N22");
+        assert!(
+            complete.clone().all(|finding| finding.answer != Answer::Pass),
+            "{:?}",
+            complete.collect::<Vec<_>>()
+        );
+    }
+}
+
+#[test]
 fn the_same_facts_are_judged_alike_whatever_their_order() {
     let case = Case::plain();
     assert!(judged(&case) == judged(&case));

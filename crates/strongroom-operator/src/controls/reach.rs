@@ -322,7 +322,7 @@ pub(super) fn sinks(world: &World, id: &ArmId) -> Vec<ArmId> {
 }
 
 fn blast_radius(world: &World, key: &KeyName, _: Timestamp) -> Judged {
-    let accounts = world.listed(question::ACCOUNTS, "every account that may use the key")?;
+    let accounts = world.all_accounts()?;
     let dependents = world.listed(question::DEPENDENTS, "every resource that may use the key")?;
     let mut users: Vec<&ArmId> = world.accounts_under(key).map(|account| &account.id).collect();
     users.extend(world.dependents_under(key).map(|resource| &resource.id));

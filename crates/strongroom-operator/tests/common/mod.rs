@@ -32,6 +32,8 @@ pub(crate) struct Recorded {
     about: Option<String>,
     method: String,
     url: String,
+    /// The body of the request.
+    sent: Option<Value>,
     status: u16,
     body: Value,
 }
@@ -147,6 +149,8 @@ struct Change {
     about: String,
     /// The answer has this status, and no body.
     status: Option<u16>,
+    /// This was sent.
+    sent: Option<Value>,
     /// It is about something else.
     about_is: Option<String>,
     /// It answers another question.
@@ -252,6 +256,19 @@ pub(crate) fn judged(case: &Case) -> Judgement {
     judge(&world, NOW_MS)
 }
 
+/// What is said of the estate with each answer in turn cut off in the middle.
+pub(crate) fn spoilt() -> impl Iterator<Item = Judgement> {
+    let whole = facts(&Case::plain());
+    (0..whole.len()).map(move |which| {
+        let mut facts = whole.clone();
+        if let Outcome::Answered { body, .. } = &mut facts[which].outcome {
+            body.0.truncate(body.0.len() / 2);
+        }
+        let world = World::read(facts.into_iter().map(Ok::<_, std::convert::Infallible>), None).unwrap();
+        judge(&world, NOW_MS)
+    })
+}
+
 fn apply(change: &Change, recorded: &mut Vec<Recorded>, case: &str) {
     let about = change.about.to_ascii_lowercase();
     let concerns = |one: &Recorded| {
@@ -269,6 +286,9 @@ fn apply(change: &Change, recorded: &mut Vec<Recorded>, case: &str) {
         return;
     }
     for one in recorded.iter_mut().filter(|one| concerns(one)) {
+        if change.sent.is_some() {
+            one.sent.clone_from(&change.sent);
+        }
         if let Some(about) = &change.about_is {
             one.about = Some(about.clone());
         }
@@ -315,7 +335,9 @@ fn fact(recorded: Recorded) -> Fact {
             method: recorded.method,
             url: recorded.url,
             api_version: None,
-            body: None,
+            body: recorded
+                .sent
+                .map(|sent| Bytes(serde_json::to_vec(&sent).unwrap())),
         },
         outcome: Outcome::Answered {
             status: recorded.status,
