@@ -84,3 +84,9 @@ pub(crate) const REPORT_NODES: usize = 120;
 pub(crate) const REPORT_LANES: usize = 40;
 /// See [`REPORT_LANES`].
 pub(crate) const REPORT_MOMENTS: usize = 4000;
+
+/// Days that a key version is in use or valid at most: guidance is to rotate at least every two years.
+pub(crate) const KEY_DAYS: i64 = 730;
+
+/// Days that must be left before a key expires: the notice that Key Vault gives.
+pub(crate) const DAYS_LEFT: i64 = 30;

@@ -58,7 +58,10 @@ pub const KEY_IN_MANAGEMENT: &str = "key-in-management";
 pub const KEY_VERSIONS_IN_MANAGEMENT: &str = "key-versions-in-management";
 /// Deleted keys of a vault (`about`: `https://vault`) that can be recovered. From the vault.
 pub const DELETED_KEYS: &str = "deleted-keys";
-/// The object of a principal (`about`: object id): does it exist, what is it. Microsoft Graph.
+/// Which of many principals there are, and what they are; ids that are missing in the answer exist no more. The request's body
+/// names those asked for. Microsoft Graph, `getByIds`.
+pub const PRINCIPALS: &str = "principals";
+/// One principal (`about`: object id), where it is asked about alone. Microsoft Graph.
 pub const PRINCIPAL: &str = "principal";
 /// All who are in a group (`about`: object id), through other groups too. Microsoft Graph, `transitiveMembers`.
 pub const GROUP_MEMBERS: &str = "group-members";

@@ -2,6 +2,9 @@
 
 use crate::finding::{Framework, Mapping, Reference};
 
+/// The sources of a rule.
+pub(super) type Rulebook = &'static [Reference];
+
 /// As of when rule sets without a date of their own were read.
 const READ: &str = "2026-11";
 
@@ -26,6 +29,33 @@ pub(super) const fn mcsb(control: &'static str) -> Mapping {
     }
 }
 
+/// A built-in of Azure Policy, by its id.
+pub(super) const fn policy(locator: &'static str) -> Reference {
+    Reference {
+        title: "Azure Policy built-in",
+        locator,
+        date: READ,
+    }
+}
+
+/// The CIS Azure benchmark 6.0.
+pub(super) const fn cis(locator: &'static str) -> Reference {
+    Reference {
+        title: "CIS Microsoft Azure Foundations Benchmark 6.0",
+        locator,
+        date: READ,
+    }
+}
+
+/// A rule of an open scanner.
+pub(super) const fn scanner(title: &'static str, locator: &'static str) -> Reference {
+    Reference {
+        title,
+        locator,
+        date: READ,
+    }
+}
+
 /// What Strongroom asks of its own.
 pub(super) const OWN: Reference = Reference {
     title: "Strongroom operator catalogue: a join that no property shows",
@@ -43,6 +73,12 @@ pub(super) const FOUNDRY_KEYS: Reference = Reference {
     title: "Customer-managed keys for Microsoft Foundry: how to set them up",
     locator: "foundry/includes/concepts-encryption-keys-portal-1",
     date: "2026-08-10",
+};
+
+pub(super) const FOUNDRY_COVERAGE: Reference = Reference {
+    title: "Customer-managed keys for Microsoft Foundry: coverage by capability",
+    locator: "foundry/concepts/customer-managed-keys",
+    date: "2026-08-24",
 };
 
 pub(super) const KEY_ATTRIBUTES: Reference = Reference {

@@ -3,10 +3,19 @@
 //! Each control is one question with one pure function: from what was read to one of six answers. What could not be read is never
 //! folded into another answer, and what needs the approved design, an earlier state or the vault's log says so where it is missing.
 
+mod account;
 mod chain;
 mod cite;
+mod coverage;
+mod dependent;
+mod drift;
+mod governance;
+mod key;
+mod picture;
 mod proof;
+mod reach;
 mod reference;
+mod vault;
 mod verdict;
 
 use std::collections::BTreeSet;
@@ -18,7 +27,10 @@ use jiff::tz::TimeZone;
 use self::verdict::{Judged, Verdict};
 use crate::fact::FactId;
 use crate::finding::{Answer, Control, Finding, Judgement};
-use crate::world::{Account, ArmId, Encryption, FactRef, KeyName, KeyPrincipal, Lookup, Vault, World};
+use crate::question;
+use crate::world::{
+    Account, ArmId, Dependent, Encryption, FactRef, KeyName, KeyPrincipal, Lookup, Vault, World,
+};
 
 /// A control and what decides it.
 struct Rule {
@@ -35,11 +47,26 @@ enum Judge {
     Vault(fn(&World, &Vault, Timestamp) -> Judged),
     /// Every key that an account names, without its version.
     Key(fn(&World, &KeyName, Timestamp) -> Judged),
+    /// Every resource of these types that stands with an account.
+    Dependent(&'static [&'static str], fn(&Dependent) -> Judged),
+    /// Every subscription that the caller sees.
+    Subscription(fn(&World, &ArmId, Timestamp) -> Judged),
+    /// The run itself: what it says, by resource.
+    Run(fn(&World) -> Vec<(String, Judged)>),
 }
 
 /// Every control, in the order of the tables.
 fn rules() -> impl Iterator<Item = &'static Rule> {
-    [reference::RULES, proof::RULES].into_iter().flatten()
+    let own = [
+        reference::RULES,
+        proof::RULES,
+        coverage::RULES,
+        reach::RULES,
+        drift::RULES,
+        governance::RULES,
+    ];
+    let known = [account::RULES, vault::RULES, key::RULES, dependent::RULES];
+    own.into_iter().chain(known).flatten()
 }
 
 /// The catalogue.
@@ -59,6 +86,7 @@ pub fn judge(world: &World, now_ms: u64) -> Judgement {
         world,
         now,
         now_ms,
+        touched: reach::touched(world),
         findings: Vec::new(),
     };
     for rule in rules() {
@@ -73,7 +101,14 @@ pub fn judge(world: &World, now_ms: u64) -> Judgement {
             .values()
             .filter_map(|account| chain::of(world, account, now))
             .collect(),
-        ..Judgement::default()
+        graph: picture::graph(world),
+        coverage: world
+            .accounts
+            .values()
+            .flat_map(|account| coverage::of(world, account))
+            .map(|row| row.told(world))
+            .collect(),
+        timeline: picture::timeline(world),
     }
 }
 
@@ -82,12 +117,25 @@ struct Bench<'a> {
     world: &'a World,
     now: Timestamp,
     now_ms: u64,
+    /// The resources that stand with accounts.
+    touched: BTreeSet<ArmId>,
     findings: Vec<Finding>,
 }
 
 impl Bench<'_> {
     fn ask(&mut self, rule: &Rule) {
         let world = self.world;
+        // Without a whole list, what is not on it was not judged: silence must not look like health.
+        let listed = match rule.judge {
+            Judge::Run(_) => None,
+            Judge::Subscription(_) => Some((question::SUBSCRIPTIONS, "the subscriptions")),
+            Judge::Account(_) | Judge::Vault(_) | Judge::Key(_) | Judge::Dependent(..) => {
+                Some((question::ACCOUNTS, "the AI accounts, and what stands with them"))
+            }
+        };
+        if let Some(Err(not)) = listed.map(|(asked, hides)| world.listed(asked, hides)) {
+            self.add(rule, "/", Err(not.into()), Vec::new);
+        }
         match rule.judge {
             Judge::Account(judge) => {
                 for account in world.accounts.values() {
@@ -96,6 +144,22 @@ impl Bench<'_> {
                 }
             }
             Judge::Vault(judge) => self.ask_vaults(rule, judge),
+            Judge::Dependent(kinds, judge) => self.ask_dependents(rule, kinds, judge),
+            Judge::Subscription(judge) => {
+                for subscription in &world.subscriptions {
+                    let Some(id) = ArmId::read(&format!("/subscriptions/{subscription}")) else {
+                        continue;
+                    };
+                    self.add(rule, id.as_str(), judge(world, &id, self.now), || {
+                        vec![("<subscription-id>", id.to_string())]
+                    });
+                }
+            }
+            Judge::Run(judge) => {
+                for (resource, judged) in judge(world) {
+                    self.add(rule, &resource, judged, Vec::new);
+                }
+            }
             Judge::Key(judge) => {
                 for key in world.keys_in_use() {
                     self.add(rule, &key.to_string(), judge(world, key, self.now), || {
@@ -103,6 +167,27 @@ impl Bench<'_> {
                     });
                 }
             }
+        }
+    }
+
+    /// Asks of each resource of these types that stands with an account; of one that was not read, only that is known.
+    fn ask_dependents(&mut self, rule: &Rule, kinds: &[&str], judge: fn(&Dependent) -> Judged) {
+        let world = self.world;
+        let of_kind = |id: &&ArmId| id.kind().is_some_and(|kind| kinds.contains(&kind.as_str()));
+        let ids: Vec<ArmId> = self.touched.iter().filter(of_kind).cloned().collect();
+        for id in ids {
+            let judged = match world.dependents.get(&id) {
+                Some(resource) => judge(resource),
+                None => Err(reach::unread(world, id.as_str()).into()),
+            };
+            self.add(rule, id.as_str(), judged, || {
+                let group = id.group().unwrap_or_default().to_owned();
+                vec![
+                    ("<dependent-id>", id.to_string()),
+                    ("<dependent>", id.name().to_owned()),
+                    ("<group>", group),
+                ]
+            });
         }
     }
 

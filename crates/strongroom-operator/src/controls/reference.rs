@@ -1,5 +1,7 @@
 //! N01 to N07: the reference, followed from the account to the key, the grant and the vault.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::chain::{self, allowed, manage};
@@ -12,7 +14,7 @@ use super::{Judge, Rule};
 use crate::design::VersionPolicy;
 use crate::finding::{Control, Severity};
 use crate::limits::NAMED_PRINCIPALS;
-use crate::world::{Account, Action, FactRef, KeyName, KeyPermission, NotRead, Vault, World};
+use crate::world::{Account, Action, ArmId, FactRef, KeyName, KeyPermission, NotRead, Vault, World};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -259,6 +261,22 @@ pub(super) fn destroyers(
     all.sort();
     all.dedup();
     Ok(all)
+}
+
+/// Who may do something to a resource by a role, groups as such.
+pub(super) fn holders(
+    world: &World,
+    target: &ArmId,
+    action: Action<'_>,
+) -> Result<BTreeSet<String>, NotRead> {
+    let (assignments, _) = world.assignments_at(target)?;
+    let holding = assignments.into_iter().filter(|assignment| {
+        world
+            .roles
+            .role(&assignment.role)
+            .is_some_and(|role| role.grants(action))
+    });
+    Ok(holding.map(|assignment| assignment.principal.clone()).collect())
 }
 
 fn kind_and_size(world: &World, account: &Account) -> Judged {

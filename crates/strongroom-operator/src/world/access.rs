@@ -250,6 +250,14 @@ impl Roles {
             .filter(|assignment| assignment.holds_at(target) == Some(true))
     }
 
+    /// A principal, or, of a group whose members are known, everybody in it.
+    pub fn everybody(&self, principal: &str) -> BTreeSet<String> {
+        match self.members.get(principal) {
+            Some((members, _)) => members.clone(),
+            None => BTreeSet::from([principal.to_owned()]),
+        }
+    }
+
     fn of<'a>(&'a self, who: &'a BTreeSet<String>) -> impl Iterator<Item = &'a Assignment> {
         let ids = who.iter().filter_map(|who| self.by_principal.get(who)).flatten();
         ids.filter_map(|id| self.assignments.get(id))

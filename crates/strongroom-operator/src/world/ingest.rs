@@ -9,9 +9,9 @@ use super::account::{
     UserIdentity,
 };
 use super::dependent::{self, AlertRule, Dependent};
-use super::json::{field, list, text};
+use super::json::{field, list, text, texts};
 use super::key::{KeyVersion, Rotation};
-use super::log;
+use super::log::{self, WriteRow};
 use super::lookup::{FactMark, FactRef};
 use super::names::{ArmId, KeyName, VaultHost, guid};
 use super::stored::StoredBytes;
@@ -48,6 +48,7 @@ impl World {
             at_ms: fact.received_ms,
         });
         let key = asked(&fact.question, fact.about.as_deref());
+        self.only_named |= fact.question == question::ACCOUNTS && names_accounts(fact);
         let Some(bytes) = fact.body() else {
             self.ledger.note(&key, mark, fact, String::new(), None);
             return;
@@ -98,6 +99,7 @@ impl World {
                     .insert(id, (kind.to_ascii_lowercase().ends_with("group"), mark));
                 return body.is_object();
             }
+            question::PRINCIPALS => return self.take_principals(fact, body, mark),
             question::GROUP_MEMBERS => {
                 let (Some(group), Some(_)) = (about.and_then(guid), field(body, "value")) else {
                     return false;
@@ -135,6 +137,26 @@ impl World {
             .count();
         // Rows that cannot be read hide what they would have said.
         usable == rows.len()
+    }
+
+    /// Keeps which of the principals that were asked for there are.
+    fn take_principals(&mut self, fact: &Fact, body: &Value, mark: FactRef) -> bool {
+        let asked = fact.request.body.as_ref();
+        let asked = asked.and_then(|body| serde_json::from_slice::<Value>(&body.0).ok());
+        if field(body, "value").is_none() {
+            return false;
+        }
+        let ids = asked.iter().flat_map(|asked| texts(asked, "ids"));
+        self.missing.extend(ids.filter_map(|id| Some((guid(&id)?, mark))));
+        for row in list(body, "value") {
+            let Some(id) = text(row, "id").and_then(guid) else {
+                return false;
+            };
+            let kind = text(row, "@odata.type").unwrap_or_default();
+            self.principals
+                .insert(id, (kind.to_ascii_lowercase().ends_with("group"), mark));
+        }
+        true
     }
 
     /// Keeps what a row says. False if it is not of the kind that was asked for.
@@ -189,8 +211,16 @@ impl World {
             }
             question::DELETED_KEYS => self.take_deleted_key(row, mark).is_some(),
             question::ACTIVITY_LOG => {
-                if let Some((account, change)) = log::key_source_change(row, mark) {
-                    self.changes.entry(account).or_default().push(change);
+                for said in log::account_write(row, mark) {
+                    match said {
+                        WriteRow::Done(correlation) => drop(self.done.insert(correlation)),
+                        WriteRow::Asked(account, change, correlation) => {
+                            self.changes
+                                .entry(account)
+                                .or_default()
+                                .push((change, correlation));
+                        }
+                    }
                 }
                 true
             }
@@ -361,6 +391,10 @@ impl World {
     fn close(&mut self) {
         self.ledger.close();
         self.index_keys();
+        self.missing.retain(|id, _| !self.principals.contains_key(id));
+        for changes in self.changes.values_mut() {
+            changes.retain(|(_, correlation)| self.done.contains(correlation));
+        }
         // With one subscription, what stands on a management group above it is known to hold.
         let only = self
             .subscriptions
@@ -391,6 +425,16 @@ impl World {
             }
         }
     }
+}
+
+/// Whether a question to Resource Graph leaves out accounts that were not named.
+fn names_accounts(fact: &Fact) -> bool {
+    let asked = fact
+        .request
+        .body
+        .as_ref()
+        .map(|body| String::from_utf8_lossy(&body.0).to_lowercase());
+    asked.is_some_and(|asked| asked.contains("name in~") || asked.contains("name =~"))
 }
 
 /// The address of a question in the ledger.

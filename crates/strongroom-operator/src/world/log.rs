@@ -242,18 +242,38 @@ pub struct KeySourceChange {
     pub fact: FactRef,
 }
 
-/// Reads a row of the activity log, if it is such a write and was done.
-pub(super) fn key_source_change(row: &Value, fact: FactRef) -> Option<(ArmId, KeySourceChange)> {
-    let operation = text(row, "operationName.value").or_else(|| text(row, "operationName"))?;
-    let status = text(row, "status.value").or_else(|| text(row, "status"))?;
-    let wrote = operation.eq_ignore_ascii_case("Microsoft.CognitiveServices/accounts/write");
-    if !wrote
-        || !["started", "accepted", "succeeded"]
-            .iter()
-            .any(|done| status.eq_ignore_ascii_case(done))
+/// What a row of the activity log says of writes to accounts.
+pub(super) enum WriteRow {
+    /// Such a write was asked for; it counts if it was done.
+    Asked(ArmId, KeySourceChange, String),
+    /// The write of that correlation was done.
+    Done(String),
+}
+
+/// Reads a row of the activity log, if it is of a write to an account.
+pub(super) fn account_write(row: &Value, fact: FactRef) -> Vec<WriteRow> {
+    let operation = text(row, "operationName.value").or_else(|| text(row, "operationName"));
+    if !operation
+        .is_some_and(|operation| operation.eq_ignore_ascii_case("Microsoft.CognitiveServices/accounts/write"))
     {
-        return None;
+        return Vec::new();
     }
+    let status = text(row, "status.value")
+        .or_else(|| text(row, "status"))
+        .unwrap_or_default();
+    let done = ["succeeded", "accepted"]
+        .iter()
+        .any(|done| status.eq_ignore_ascii_case(done));
+    let Some(correlation) = text(row, "correlationId") else {
+        return Vec::new();
+    };
+    let done = done.then(|| WriteRow::Done(correlation.to_owned()));
+    let asked = asked_source(row, fact)
+        .map(|(account, change)| WriteRow::Asked(account, change, correlation.to_owned()));
+    done.into_iter().chain(asked).collect()
+}
+
+fn asked_source(row: &Value, fact: FactRef) -> Option<(ArmId, KeySourceChange)> {
     let body = field(row, "properties").and_then(|properties| field(properties, "requestbody"))?;
     let parsed = body
         .as_str()

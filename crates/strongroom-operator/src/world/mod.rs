@@ -70,9 +70,15 @@ pub struct World {
     alerts: BTreeMap<ArmId, AlertRule>,
     receivers: BTreeMap<ArmId, usize>,
     audit: AuditLogs,
-    changes: BTreeMap<ArmId, Vec<KeySourceChange>>,
+    changes: BTreeMap<ArmId, Vec<(KeySourceChange, String)>>,
+    /// Correlations of writes that were done.
+    done: BTreeSet<String>,
     /// Principals that are there, and whether each is a group.
     principals: BTreeMap<String, (bool, FactRef)>,
+    /// Principals that were asked for among others, and not found.
+    missing: BTreeMap<String, FactRef>,
+    /// Whether the run asked about named accounts only.
+    only_named: bool,
     /// What was found in the stored bytes, where they were read.
     pub stored: Option<StoredBytes>,
     /// What was approved.

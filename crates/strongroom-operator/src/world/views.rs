@@ -52,6 +52,18 @@ impl World {
         }
     }
 
+    /// Whether all AI accounts of the subscriptions are known, not only some that were named.
+    pub fn all_accounts(&self) -> Result<FactRef, NotRead> {
+        let fact = self.listed(question::ACCOUNTS, "every AI account")?;
+        match self.only_named {
+            false => Ok(fact),
+            true => Err(NotRead {
+                fact: Some(fact),
+                ..NotRead::unasked("the run asked about named accounts only", "every AI account")
+            }),
+        }
+    }
+
     /// The vault of a key.
     pub fn vault_of(&self, key: &KeyName) -> Lookup<&Vault> {
         let by_name = || {
@@ -220,30 +232,42 @@ impl World {
     /// Why a principal cannot be ruled out to be a group with others in it.
     fn may_be_in(&self, group: &str) -> Option<NotRead> {
         let members = asked(question::GROUP_MEMBERS, Some(group));
-        let object = asked(question::PRINCIPAL, Some(group));
-        if self.ledger.whole(&members).is_some() || self.ledger.absent(&object).is_some() {
+        if self.ledger.whole(&members).is_some()
+            || self.principals.get(group).is_some_and(|(is_group, _)| !is_group)
+        {
             return None;
         }
-        match self.principals.get(group) {
-            Some((false, _)) => None,
-            Some((true, _)) => Some(
+        match self.principal(group) {
+            Lookup::Absent(_) => None,
+            Lookup::Known((), _) => Some(
                 self.ledger
                     .why_not(&members, "who is in a group that an access policy names"),
             ),
-            None => Some(self.ledger.why_not(
-                &object,
-                "whether an access policy names a group, and who is in it",
-            )),
+            Lookup::NotRead(not) => Some(NotRead {
+                hides: "whether an access policy names a group, and who is in it".to_owned(),
+                ..not
+            }),
         }
     }
 
     /// Whether a principal is there at all; a fact where somebody said so.
     pub fn principal(&self, id: &str) -> Lookup<()> {
-        let key = asked(question::PRINCIPAL, Some(id));
-        match (self.ledger.absent(&key), self.principals.get(id)) {
-            (Some(fact), _) => Lookup::Absent(fact),
-            (None, Some((_, fact))) => Lookup::Known((), *fact),
-            (None, None) => Lookup::NotRead(self.ledger.why_not(&key, "whether the identity is still there")),
+        let alone = asked(question::PRINCIPAL, Some(id));
+        let absent = self
+            .ledger
+            .absent(&alone)
+            .or_else(|| self.missing.get(id).copied());
+        match (self.principals.get(id), absent) {
+            (Some((_, fact)), _) => Lookup::Known((), *fact),
+            (None, Some(fact)) => Lookup::Absent(fact),
+            (None, None) => {
+                let key = if self.ledger.asked(&alone) {
+                    alone
+                } else {
+                    question::PRINCIPALS.to_owned()
+                };
+                Lookup::NotRead(self.ledger.why_not(&key, "whether the identity is still there"))
+            }
         }
     }
 
@@ -299,6 +323,9 @@ impl World {
 
     /// The account itself and its projects, as far as they were listed.
     pub fn places_of(&self, account: &ArmId) -> Result<(Vec<ArmId>, FactRef), NotRead> {
+        if let Some(fact) = self.has_no_projects(account) {
+            return Ok((vec![account.clone()], fact));
+        }
         let projects = self.projects.get(account);
         let fact = self.ledger.listing(
             &asked(question::PROJECTS, Some(account.as_str())),
@@ -311,6 +338,23 @@ impl World {
                 .collect(),
             fact,
         ))
+    }
+
+    /// Projects, connections and agents are of Foundry: accounts of other kinds have none, and then nobody needs to ask.
+    fn has_no_projects(&self, account: &ArmId) -> Option<FactRef> {
+        let other = self
+            .accounts
+            .get(account)
+            .filter(|account| !account.kind.eq_ignore_ascii_case("AIServices"))?;
+        let parts = [
+            question::PROJECTS,
+            question::CONNECTIONS,
+            question::CAPABILITY_HOSTS,
+        ];
+        let unasked = parts
+            .iter()
+            .all(|part| !self.ledger.asked(&asked(part, Some(account.as_str()))));
+        unasked.then_some(other.fact)
     }
 
     /// The connections of an account and of its projects.
@@ -340,6 +384,9 @@ impl World {
             Err(not) => return Lookup::NotRead(not),
         };
         let mut all = Vec::new();
+        if self.has_no_projects(account).is_some() {
+            return Lookup::Known(all, last);
+        }
         for place in places {
             match at(&place) {
                 Lookup::Known(items, fact) => {
@@ -392,8 +439,11 @@ impl World {
             Some((log, fact)) => Lookup::Known(log, fact),
             None => {
                 let about = asked(question::KEY_USE, Some(vault.as_str()));
-                Lookup::NotRead(if self.ledger.asked(&about) {
-                    self.ledger.why_not(&about, hides)
+                let somewhere = [about, question::KEY_USE.to_owned()]
+                    .into_iter()
+                    .find(|key| self.ledger.asked(key));
+                Lookup::NotRead(if let Some(key) = somewhere {
+                    self.ledger.why_not(&key, hides)
                 } else {
                     NotRead::unasked(format!("the AuditEvent log of {vault}"), hides)
                 })
@@ -402,14 +452,22 @@ impl World {
     }
 
     /// Writes that said whose key an account is to use, as the activity log has them.
-    pub fn changes_of(&self, account: &ArmId) -> Lookup<&[KeySourceChange]> {
+    pub fn changes_of(&self, account: &ArmId) -> Lookup<Vec<&KeySourceChange>> {
         let subscription = format!("/subscriptions/{}", account.subscription().unwrap_or_default());
         let hides = "what was done to the account";
         match self
             .ledger
             .listing(&asked(question::ACTIVITY_LOG, Some(&subscription)), hides)
         {
-            Ok(fact) => Lookup::Known(self.changes.get(account).map_or(&[], Vec::as_slice), fact),
+            Ok(fact) => Lookup::Known(
+                self.changes
+                    .get(account)
+                    .into_iter()
+                    .flatten()
+                    .map(|(change, _)| change)
+                    .collect(),
+                fact,
+            ),
             Err(not) => Lookup::NotRead(not),
         }
     }

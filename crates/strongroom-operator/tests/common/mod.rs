@@ -8,11 +8,15 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use serde::Deserialize;
 use serde_json::Value;
 use strongroom_operator::controls::judge;
-use strongroom_operator::design::Design;
+use strongroom_operator::design::{
+    ApprovedAccount, ApprovedIdentity, ApprovedKey, Dependency, Design, DrillTarget, Exception, NetworkPath,
+    VersionPolicy,
+};
 use strongroom_operator::fact::{Bytes, Fact, Outcome, Request, Source};
 use strongroom_operator::finding::{Answer, Judgement};
 use strongroom_operator::world::World;
@@ -28,6 +32,8 @@ pub(crate) struct Recorded {
     about: Option<String>,
     method: String,
     url: String,
+    /// The body of the request.
+    sent: Option<Value>,
     status: u16,
     body: Value,
 }
@@ -46,8 +52,7 @@ pub(crate) struct Case {
     #[serde(default)]
     change: Vec<Change>,
     /// What was approved.
-    #[serde(skip)]
-    pub(crate) design: Option<Design>,
+    design: Option<Approved>,
     /// The answer.
     pub(crate) answer: Expected,
     /// A part of the reason.
@@ -56,6 +61,83 @@ pub(crate) struct Case {
     #[serde(skip)]
     backwards: bool,
 }
+
+/// What was approved of the estate's account, and what is excepted.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Approved {
+    key: Option<String>,
+    version: Option<String>,
+    identity: Option<String>,
+    network: Option<String>,
+    dependencies: Vec<String>,
+    drill: bool,
+    exception: Option<[String; 3]>,
+}
+
+impl Approved {
+    fn design(&self) -> Design {
+        let account = ApprovedAccount {
+            id: ACCOUNT.to_owned(),
+            owner: None,
+            key: ApprovedKey {
+                uri: self
+                    .key
+                    .clone()
+                    .unwrap_or_else(|| "https://contoso-kv.vault.azure.net/keys/cmk".to_owned()),
+                version: match self.version.as_deref() {
+                    None | Some("latest") => VersionPolicy::Latest,
+                    Some("pinned") => VersionPolicy::Pinned,
+                    Some(version) => VersionPolicy::Exactly(version.to_owned()),
+                },
+                owner: None,
+            },
+            identity: self
+                .identity
+                .clone()
+                .map_or(ApprovedIdentity::System, ApprovedIdentity::User),
+            network: self.network.as_deref().map(|_| NetworkPath::Private),
+            vault_network: None,
+            dependencies: self
+                .dependencies
+                .iter()
+                .map(|id| (id.clone(), dependency(id)))
+                .collect(),
+            retention: Default::default(),
+            drill: self.drill.then_some(DrillTarget {
+                revocation: None,
+                recovery: None,
+                every_days: Some(90),
+            }),
+        };
+        let exception = self
+            .exception
+            .clone()
+            .map(|[control, approver, until]| Exception {
+                control,
+                resource: None,
+                approver,
+                until,
+                reason: "the migration is under way".to_owned(),
+            });
+        Design {
+            accounts: [(ACCOUNT.to_owned(), account)].into(),
+            exceptions: exception.into_iter().collect(),
+            ..Design::default()
+        }
+    }
+}
+
+fn dependency(id: &str) -> Dependency {
+    Dependency {
+        id: id.to_owned(),
+        owner: None,
+        key: None,
+    }
+}
+
+/// The estate's account, as a design names it.
+const ACCOUNT: &str = "/subscriptions/11111111-1111-1111-1111-111111111111/resourcegroups/contoso-rg/providers/microsoft.cognitiveservices/accounts/contoso-ai";
 
 /// One change: of which answer, and what.
 #[derive(Clone, Deserialize)]
@@ -67,6 +149,12 @@ struct Change {
     about: String,
     /// The answer has this status, and no body.
     status: Option<u16>,
+    /// This was sent.
+    sent: Option<Value>,
+    /// It is about something else.
+    about_is: Option<String>,
+    /// It answers another question.
+    question_is: Option<String>,
     /// Nobody asked.
     #[serde(default)]
     unasked: bool,
@@ -146,8 +234,11 @@ pub(crate) fn cases() -> Vec<(String, Case)> {
 
 /// The facts of a case.
 pub(crate) fn facts(case: &Case) -> Vec<Fact> {
-    let text = fs::read_to_string(folder().join("estate.json")).unwrap();
-    let mut recorded: Vec<Recorded> = serde_json::from_str(&text).unwrap();
+    static ESTATE: LazyLock<Vec<Recorded>> = LazyLock::new(|| {
+        let text = fs::read_to_string(folder().join("estate.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    });
+    let mut recorded = ESTATE.clone();
     for change in &case.change {
         apply(change, &mut recorded, &case.name);
     }
@@ -160,8 +251,22 @@ pub(crate) fn facts(case: &Case) -> Vec<Fact> {
 /// What is said of the estate with a case's changes.
 pub(crate) fn judged(case: &Case) -> Judgement {
     let facts = facts(case).into_iter().map(Ok::<_, std::convert::Infallible>);
-    let world = World::read(facts, case.design.as_ref()).unwrap();
+    let design = case.design.as_ref().map(Approved::design);
+    let world = World::read(facts, design.as_ref()).unwrap();
     judge(&world, NOW_MS)
+}
+
+/// What is said of the estate with each answer in turn cut off in the middle.
+pub(crate) fn spoilt() -> impl Iterator<Item = Judgement> {
+    let whole = facts(&Case::plain());
+    (0..whole.len()).map(move |which| {
+        let mut facts = whole.clone();
+        if let Outcome::Answered { body, .. } = &mut facts[which].outcome {
+            body.0.truncate(body.0.len() / 2);
+        }
+        let world = World::read(facts.into_iter().map(Ok::<_, std::convert::Infallible>), None).unwrap();
+        judge(&world, NOW_MS)
+    })
 }
 
 fn apply(change: &Change, recorded: &mut Vec<Recorded>, case: &str) {
@@ -181,6 +286,15 @@ fn apply(change: &Change, recorded: &mut Vec<Recorded>, case: &str) {
         return;
     }
     for one in recorded.iter_mut().filter(|one| concerns(one)) {
+        if change.sent.is_some() {
+            one.sent.clone_from(&change.sent);
+        }
+        if let Some(about) = &change.about_is {
+            one.about = Some(about.clone());
+        }
+        if let Some(question) = &change.question_is {
+            one.question.clone_from(question);
+        }
         if let Some(status) = change.status {
             (one.status, one.body) = (
                 status,
@@ -221,7 +335,9 @@ fn fact(recorded: Recorded) -> Fact {
             method: recorded.method,
             url: recorded.url,
             api_version: None,
-            body: None,
+            body: recorded
+                .sent
+                .map(|sent| Bytes(serde_json::to_vec(&sent).unwrap())),
         },
         outcome: Outcome::Answered {
             status: recorded.status,
