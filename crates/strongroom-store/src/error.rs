@@ -118,6 +118,14 @@ impl StorageFault {
         }
     }
 
+    /// The same failure, where the storage was found to have no room: that is why.
+    pub(crate) fn for_want_of_room(self) -> Self {
+        Self {
+            is_full: true,
+            ..self
+        }
+    }
+
     /// Whether there is no room: trying again does not help before somebody makes some.
     #[must_use]
     pub fn is_full(&self) -> bool {

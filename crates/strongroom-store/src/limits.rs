@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+/// Bytes written to find out whether a folder takes any.
+pub(crate) const PROBE: usize = 64 * 1024;
 /// Blobs up to this length travel inside the record's transaction; longer ones get a file.
 pub(crate) const INLINE_BLOB: usize = 64 * 1024;
 /// The longest record body.

@@ -324,11 +324,15 @@ impl Entry {
         self.nudge();
     }
 
-    /// Nothing needs the key that is remembered as retiring.
-    pub(crate) fn forget_retiring(&self) {
+    /// Nothing needs the key that is remembered as retiring, as was found under a binding. If another key was bound meanwhile, what is
+    /// remembered is of another turn, and stays.
+    pub(crate) fn forget_retiring(&self, found_under: &Binding) {
         let mut inner = self.lock();
-        inner.remembered = None;
-        inner.binding = inner.told.clone().map(Arc::new);
+        let is_same = |now: &Arc<Binding>| now.key == found_under.key && now.retiring == found_under.retiring;
+        if inner.binding.as_ref().is_some_and(is_same) {
+            inner.remembered = None;
+            inner.binding = inner.told.clone().map(Arc::new);
+        }
     }
 
     /// Ends the lease for good.

@@ -69,7 +69,7 @@ async fn rewrap_all(entry: &Arc<Entry>) -> Result<u32, RotationError> {
         done.count += 1;
     }
     if result.is_ok() {
-        entry.forget_retiring();
+        entry.forget_retiring(&binding);
     }
     done.tell(entry, target).await;
     result.map(|()| done.count)

@@ -140,6 +140,25 @@ async fn a_key_in_another_vault_takes_over_from_the_one_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_that_is_bound_while_all_is_wrapped_anew_leaves_the_one_before_believed() {
+    let rig = Rig::used_before().await;
+    let lease = rig.lease().await;
+    let entry = rig.keyring.inner.entry(rig.account);
+    let found_under = entry.binding().unwrap();
+    // The next key cannot take over yet, so the seed stays under the first.
+    rig.vault.refuse_to_wrap_after(Some(0));
+    rig.change_binding(|binding| {
+        binding.key = KeyName::parse("https://other.vault.localhost:8443/keys/second").unwrap();
+        binding.version = Some("7".to_owned());
+    });
+    sleep(Duration::from_millis(10)).await;
+    entry.forget_retiring(&found_under);
+    assert_eq!(entry.binding().unwrap().retiring.as_ref(), Some(&found_under.key));
+    sleep(RENEWED).await;
+    lease.check().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_account_is_settled_once_nothing_is_under_another_key() {
     let rig = rekeying().await;
     assert_eq!(rig.keyring.is_settled(rig.account).await, Ok(true));

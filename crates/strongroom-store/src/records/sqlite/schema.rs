@@ -1,8 +1,14 @@
 //! The database's layout. `docs/format.md` describes it for other readers; both change together.
 
-use std::{cmp::Ordering, path::Path};
+use std::{
+    cmp::Ordering,
+    fs::File,
+    io::{self, Write},
+    path::Path,
+};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
+use rustix::fs::{Mode, OFlags};
 
 use crate::{
     error::{OpenStoreError, StorageFault},
@@ -209,10 +215,27 @@ fn tune(connection: &Connection, cache_kib: u32) -> Result<(), OpenStoreError> {
 }
 
 /// SQLite's messages name files, tables and columns, never content. It calls a disk full when a write found no room; a quota that
-/// is used up it does not tell from other failures.
+/// is used up it does not tell from other failures, see [`told`].
 pub(super) fn fault(error: rusqlite::Error) -> StorageFault {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StorageFault::full(error.to_string()),
         _ => StorageFault::new(error.to_string()),
     }
+}
+
+/// A failure as it is to be told, with what came of writing something else to the same folder.
+pub(super) fn told(fault: StorageFault, written: io::Result<()>) -> StorageFault {
+    match written.map_err(StorageFault::from) {
+        Err(other) if other.is_full() => fault.for_want_of_room(),
+        _ => fault,
+    }
+}
+
+/// Whether a folder takes anything: what is written has no name, holds nothing, and is gone when this returns.
+pub(super) fn write_to(folder: &Path) -> io::Result<()> {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR)?;
+    let mut file = File::from(file);
+    file.write_all(&[0; limits::PROBE])?;
+    file.sync_data()
 }

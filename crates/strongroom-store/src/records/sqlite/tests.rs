@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, collections::HashSet, fs, path::Path};
 
 use strongroom_seal::WrappedKey;
 
+use super::schema::{told, write_to};
 use super::*;
 use crate::{
     blobs::Litter,
@@ -314,4 +315,17 @@ fn errors_of_the_system_that_say_full_are_told_apart() {
     assert!(fault(28).is_full(), "ENOSPC");
     assert!(fault(122).is_full(), "EDQUOT");
     assert!(!fault(5).is_full(), "EIO");
+}
+
+#[test]
+fn a_write_that_failed_where_nothing_else_can_be_written_either_failed_for_want_of_room() {
+    let failed = || StorageFault::new("disk I/O error");
+    let system = |number| Err(std::io::Error::from_raw_os_error(number));
+    assert!(told(failed(), system(122)).is_full(), "EDQUOT");
+    assert!(told(failed(), system(28)).is_full(), "ENOSPC");
+    assert!(!told(failed(), system(5)).is_full(), "EIO");
+    let place = tempfile::tempdir().unwrap();
+    assert!(!told(failed(), write_to(place.path())).is_full());
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    assert!(write_to(&place.path().join("none")).is_err());
 }

@@ -1,6 +1,7 @@
 //! The one thread that writes: it drains its queue into one transaction, so that one fsync serves many units.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -15,7 +16,7 @@ use tracing::error;
 
 use super::{
     apply::{Current, Unit},
-    schema::fault,
+    schema::{fault, told, write_to},
     slots::Slots,
     usage::Usage,
 };
@@ -203,17 +204,18 @@ impl Work {
                         // Units are undone by themselves by now.
                         Undone::GateClosed | Undone::HalfWay => StorageFault::new("a unit was not undone"),
                     };
-                    if !self.was_full || !fault.is_full() {
-                        error!(%fault, "a group of {} units was not committed", group.len());
+                    let said = self.told(fault.clone());
+                    if !self.was_full || !said.is_full() {
+                        error!(fault = %said, "a group of {} units was not committed", group.len());
                     }
-                    self.was_full = fault.is_full();
+                    self.was_full = said.is_full();
                     for mut waiting in group.drain(..) {
                         // Where a write found no room the log does not hold the whole commit. Else whether it does is unknown now:
                         // the files stay until the next start tells.
                         if !fault.is_full() {
                             waiting.transaction.leave_files();
                         }
-                        let reason = Rejected::Fault(fault.clone());
+                        let reason = Rejected::Fault(said.clone());
                         drop(
                             waiting
                                 .reply
@@ -224,6 +226,15 @@ impl Work {
             }
         }
         self.waiting_bytes.fetch_sub(taken, Ordering::Relaxed);
+    }
+
+    /// Whether it was for want of room is asked of the folder, where the database does not say so.
+    fn told(&self, fault: StorageFault) -> StorageFault {
+        let folder = self.connection.path().and_then(|path| Path::new(path).parent());
+        match folder.filter(|_| !fault.is_full()) {
+            Some(folder) => told(fault, write_to(folder)),
+            None => fault,
+        }
     }
 
     fn refuse_closed(&self, group: Vec<Waiting>) -> Vec<Waiting> {
