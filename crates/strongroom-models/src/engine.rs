@@ -42,6 +42,10 @@ pub trait Engine: Send + Sync + 'static {
     /// Ends all work in flight with [`EngineError::Stopped`] and, for a model held here, the process that holds it.
     /// Resolves when that process is gone. The next request starts afresh.
     fn stop<'a>(&'a self) -> BoxFuture<'a, ()>;
+
+    /// Gives up the process that holds a model without ending anybody's work: it takes nothing new, and ends with what is under way in
+    /// it, at once if that is nothing. The next request starts another. Where no model is held there is nothing to give up.
+    fn retire(&self) {}
 }
 
 /// One model, as `/models` lists it.

@@ -387,6 +387,38 @@ async fn stop_kills_the_worker_at_once_and_the_next_request_starts_another() {
 }
 
 #[tokio::test]
+async fn a_worker_that_is_retired_ends_after_the_work_of_others_and_takes_nothing_new() {
+    let engine = rehearsal();
+    let mut stream = engine.chat_stream(endless()).await.expect("stream");
+    assert!(stream.next().await.expect("chunk").is_ok());
+    let before = engine.workers();
+    engine.retire();
+    assert!(stream.next().await.expect("chunk").is_ok(), "the work goes on");
+    assert!(engine.chat(ask("Hello", json!({}))).await.is_ok());
+    assert_eq!(
+        engine.workers().len(),
+        2,
+        "the new request has a worker of its own"
+    );
+    drop(stream);
+    let gone = async {
+        while engine.workers().len() > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let gone = timeout(Duration::from_secs(20), gone);
+    gone.await
+        .expect("the retired worker ends with the last of its work");
+    assert_ne!(engine.workers(), before);
+    // A stop ends the retired ones too.
+    let mut stream = engine.chat_stream(endless()).await.expect("stream");
+    assert!(stream.next().await.expect("chunk").is_ok());
+    engine.retire();
+    engine.stop().await;
+    assert!(engine.workers().is_empty());
+}
+
+#[tokio::test]
 async fn a_stop_without_a_worker_and_two_stops_at_once_are_fine() {
     let engine = rehearsal();
     engine.stop().await;

@@ -69,6 +69,14 @@ impl Deployments {
             .filter(|(_, _, deployment)| deployment.tuned.is_some())
     }
 
+    /// Whether another account has a deployment on this engine.
+    #[must_use]
+    pub fn is_shared(&self, account: AccountId, engine: &Arc<dyn Engine>) -> bool {
+        let others = self.accounts.iter().filter(|(other, _)| **other != account);
+        let mut theirs = others.flat_map(|(_, deployments)| deployments.values());
+        theirs.any(|deployment| Arc::ptr_eq(&deployment.engine, engine))
+    }
+
     /// An account's deployments by name.
     pub fn of(&self, account: AccountId) -> impl Iterator<Item = (&str, &Deployment)> {
         self.accounts

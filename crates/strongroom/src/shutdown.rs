@@ -1,5 +1,6 @@
 //! Revocation reaches the models: the process that holds one is ended when the customer key of a deployment whose
-//! policy is shutdown is turned off, so that weights and prompts leave the memory too.
+//! policy is shutdown is turned off, so that weights and prompts leave the memory too. What other accounts have under way in the same
+//! process is not theirs to lose: then it ends as soon as that is done, and takes nothing new.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -55,8 +56,9 @@ async fn watch_key(
     while state.changed().await.is_ok() {
         let now = state.borrow_and_update().clone();
         if is_lost(&before, &now, clock.as_ref()) {
-            let engines = to_end(&deployments.borrow(), account);
-            future::join_all(engines.iter().map(|engine| engine.stop())).await;
+            let (own, shared) = to_end(&deployments.borrow(), account);
+            shared.iter().for_each(|engine| engine.retire());
+            future::join_all(own.iter().map(|engine| engine.stop())).await;
         }
         before = now;
     }
@@ -76,14 +78,16 @@ fn is_lost(before: &KeyStatus, now: &KeyStatus, clock: &dyn Clock) -> bool {
     }
 }
 
-/// The engines to end: those of deployments that shut down, except where the account wants a deployment on the same
-/// engine to go on.
-fn to_end(deployments: &Deployments, account: AccountId) -> Vec<Arc<dyn Engine>> {
+type Ended = Vec<Arc<dyn Engine>>;
+
+/// The engines to end: those of deployments that shut down, except where the account wants a deployment on the same engine to go
+/// on. Apart from those that other accounts use too: their work goes on, so the process ends after it.
+fn to_end(deployments: &Deployments, account: AccountId) -> (Ended, Ended) {
     let (end, keep): (Vec<_>, Vec<_>) = deployments
         .of(account)
         .map(|(_, deployment)| deployment)
         .partition(|deployment| deployment.policy == RevocationPolicy::Shutdown);
-    let mut engines: Vec<Arc<dyn Engine>> = Vec::new();
+    let mut engines = Ended::new();
     for deployment in end {
         let is_kept = keep
             .iter()
@@ -96,4 +100,6 @@ fn to_end(deployments: &Deployments, account: AccountId) -> Vec<Arc<dyn Engine>>
         }
     }
     engines
+        .into_iter()
+        .partition(|engine| !deployments.is_shared(account, engine))
 }

@@ -9,9 +9,10 @@ mod worker;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, UNIX_EPOCH};
 
+use futures::future::join_all;
 use futures::stream;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
@@ -75,6 +76,8 @@ pub struct BuiltIn {
 #[derive(Default)]
 struct State {
     worker: Option<Arc<Worker>>,
+    /// Those that were given up and may still be working for somebody.
+    retired: Vec<Weak<Worker>>,
     /// Crashes in a row, and until when none is started because of them.
     crashes: u32,
     not_before: Option<Instant>,
@@ -305,10 +308,13 @@ impl BuiltIn {
         }
     }
 
-    async fn stop_worker(&self) {
-        if let Some(worker) = self.current() {
-            worker.stop().await;
-        }
+    async fn stop_workers(&self) {
+        let workers = self
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .workers();
+        join_all(workers.iter().map(|worker| worker.stop())).await;
     }
 }
 
@@ -331,11 +337,26 @@ impl Engine for BuiltIn {
     }
 
     fn stop<'a>(&'a self) -> BoxFuture<'a, ()> {
-        Box::pin(self.stop_worker())
+        Box::pin(self.stop_workers())
+    }
+
+    fn retire(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.retired.retain(|worker| worker.strong_count() > 0);
+        if let Some(worker) = state.worker.take() {
+            // Whoever waits for an answer holds it; with the last of them the process ends.
+            state.retired.push(Arc::downgrade(&worker));
+        }
     }
 }
 
 impl State {
+    /// The running worker and those that others still hold.
+    fn workers(&self) -> Vec<Arc<Worker>> {
+        let retired = self.retired.iter().filter_map(Weak::upgrade);
+        retired.chain(self.worker.clone()).collect()
+    }
+
     fn forgive(&mut self) {
         self.crashes = 0;
         self.not_before = None;
