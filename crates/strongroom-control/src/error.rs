@@ -8,6 +8,15 @@ use uuid::Uuid;
 use crate::directory::PrincipalType;
 use crate::vaults;
 
+/// What accounts can have too many of; whatever else there are too many of is the directory's.
+const OF_ACCOUNTS: [&str; 5] = [
+    "accounts",
+    "deployments",
+    "generations of this key",
+    "identities",
+    "properties",
+];
+
 /// Why the control plane did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -287,6 +296,24 @@ pub enum AnchorFault {
 }
 
 impl ControlError {
+    /// The same refusal, told of another scope.
+    pub(crate) fn over(self, elsewhere: String) -> Self {
+        match self {
+            Self::NotAuthorized {
+                client,
+                caller,
+                action,
+                ..
+            } => Self::NotAuthorized {
+                client,
+                caller,
+                action,
+                scope: elsewhere,
+            },
+            other => other,
+        }
+    }
+
     /// The error as Azure words it; what is inside stays in the log.
     pub fn problem(&self) -> Problem {
         let (status, code) = self.status_and_code();
@@ -305,6 +332,7 @@ impl ControlError {
             Self::AssignmentFixed => (BAD, "RoleAssignmentUpdateNotPermitted"),
             Self::TooManyAssignments => (BAD, "RoleAssignmentLimitExceeded"),
             Self::TooManyRoles => (BAD, "RoleDefinitionLimitExceeded"),
+            Self::TooMany { what } if OF_ACCOUNTS.contains(what) => (BAD, "QuotaExceeded"),
             Self::TooMany { .. } => (BAD, "Directory_QuotaExceeded"),
             Self::NoPrincipal { .. } => (BAD, "PrincipalNotFound"),
             Self::PrincipalTypeDiffers { .. } => (BAD, "UnmatchedPrincipalType"),

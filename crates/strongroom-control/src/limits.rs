@@ -75,6 +75,9 @@ pub(crate) const DISPLAY_NAME: RangeInclusive<usize> = 1..=256;
 /// Length of a name to sign in with.
 pub(crate) const USER_PRINCIPAL_NAME: RangeInclusive<usize> = 3..=113;
 
+/// Accounts of the AI service, the deleted ones included while they can be recovered.
+pub(crate) const ACCOUNTS: usize = 20_000;
+
 /// User-assigned identities that one account may have.
 pub(crate) const ACCOUNT_IDENTITIES: usize = 64;
 
@@ -198,6 +201,9 @@ pub(crate) const IDENTITY_NAME: RangeInclusive<usize> = 3..=128;
 
 /// Diagnostic settings that one resource may have, as many as on Azure.
 pub(crate) const DIAGNOSTIC_SETTINGS: usize = 5;
+
+/// Characters of a destination's name that the folder for its logs shows.
+pub(crate) const SINK_NAME: usize = 64;
 
 /// Entries of a journal that one delivery of logs takes up at once.
 pub(crate) const DELIVERY_BATCH: u64 = 64;

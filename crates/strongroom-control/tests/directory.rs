@@ -7,8 +7,11 @@
 mod rig;
 
 use rig::{NOW, Rig, assign, code};
+use serde_json::json;
 use strongroom_azure::ResourceId;
-use strongroom_control::{NewIdentity, NewSecret, PrincipalFilter, PrincipalKind, PrincipalType};
+use strongroom_control::{
+    Account, Encryption, NewIdentity, NewSecret, PrincipalFilter, PrincipalKind, PrincipalType,
+};
 use strongroom_vault::KeyAction;
 use uuid::Uuid;
 
@@ -288,6 +291,42 @@ fn a_user_assigned_identity_is_a_resource_and_roles_decide_over_it() {
     assert_eq!(
         code(assign(&rig.owner, rig.owner.caller(), "Reader", &scope)),
         "ResourceNotFound"
+    );
+}
+
+#[test]
+fn an_identity_that_is_made_anew_under_the_name_of_another_is_not_the_accounts() {
+    let rig = Rig::new();
+    let first = rig.owner.create_identity(&identity("service-id")).unwrap();
+    rig.account("acct");
+    let resource = first.resource().unwrap().to_owned();
+    rig.owner.add_account_identity("acct", &resource).unwrap();
+    let asks = |client: Uuid| {
+        let account = rig.control.account("acct").unwrap();
+        let key = Encryption {
+            identity: Some(client),
+            ..account.encryption.clone()
+        };
+        rig.control.asks_for_key(&account, &key).map(|who| who.object_id)
+    };
+    assert_eq!(asks(first.client_id().unwrap()), Some(first.object_id));
+
+    rig.owner.delete_principal(first.object_id).unwrap();
+    let second = rig.owner.create_identity(&identity("service-id")).unwrap();
+    let client = second.client_id().unwrap();
+    assert_eq!(asks(client), None, "nobody has given it to the account");
+    let listed = |account: &Account| {
+        let shape = rig.control.account_shape(account);
+        shape["identity"]["userAssignedIdentities"][&resource].clone()
+    };
+    assert_eq!(listed(&rig.control.account("acct").unwrap()), json!({}));
+    let with = rig.owner.add_account_identity("acct", &resource).unwrap();
+    assert_eq!(listed(&with)["principalId"], json!(second.object_id));
+    assert_eq!(asks(client), Some(second.object_id));
+    let rig = rig.reopen();
+    assert_eq!(
+        rig.control.account("acct").unwrap().user_assigned,
+        with.user_assigned
     );
 }
 

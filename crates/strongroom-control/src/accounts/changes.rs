@@ -59,12 +59,8 @@ pub struct Crud {
 impl Account {
     /// Whether this is one of its user-assigned identities.
     fn has_user_assigned(&self, principal: &Principal) -> bool {
-        let PrincipalDetail::UserAssigned { resource, .. } = &principal.detail else {
-            return false;
-        };
-        self.user_assigned
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(resource))
+        let mut all = self.user_assigned.values();
+        all.any(|id| *id == principal.object_id)
     }
 }
 
@@ -146,6 +142,7 @@ impl Control {
         if let Some(account) = change.state().accounts.any(&new.name) {
             return Ok(Arc::clone(account));
         }
+        change.state().accounts.room()?;
         let mut account = Account {
             encryption: new.encryption.clone(),
             ..Account::new(
@@ -341,9 +338,7 @@ pub enum KeySlot {
 impl Actor {
     /// The account's two keys.
     pub fn list_account_keys(&self, name: &str) -> Result<[Zeroizing<String>; 2], ControlError> {
-        let state = self.control.state();
-        let account = find(&state, name)?;
-        self.authorize_in(&state, LIST_KEYS, &scope(&account)?)?;
+        let account = self.reach(&self.control.state(), name, LIST_KEYS)?;
         if account.disable_local_auth {
             return Err(ControlError::LocalAuthDisabled);
         }
@@ -357,8 +352,7 @@ impl Actor {
         slot: KeySlot,
     ) -> Result<[Zeroizing<String>; 2], ControlError> {
         let mut change = self.control.change();
-        let mut account = Arc::unwrap_or_clone(find(change.state(), name)?);
-        self.authorize_in(change.state(), REGENERATE_KEY, &scope(&account)?)?;
+        let mut account = Arc::unwrap_or_clone(self.reach(change.state(), name, REGENERATE_KEY)?);
         if account.disable_local_auth {
             return Err(ControlError::LocalAuthDisabled);
         }
@@ -389,17 +383,20 @@ impl Actor {
     pub fn add_account_identity(&self, name: &str, identity: &str) -> Result<Arc<Account>, ControlError> {
         let state = self.control.state();
         let known = user_assigned(&state, identity);
-        let resource = known.as_ref().and_then(|known| known.resource());
-        let resource = resource.ok_or_else(|| ControlError::NotFound {
+        let named = known
+            .as_ref()
+            .and_then(|known| Some((known.resource()?, known.object_id)));
+        let (resource, object_id) = named.ok_or_else(|| ControlError::NotFound {
             what: "user-assigned identity",
             name: identity.to_owned(),
         })?;
         self.authorize_in(&state, ASSIGN_IDENTITY, &scopes::parse(resource)?)?;
         self.update_account(name, |account| {
+            forget_identity(account, resource);
             if account.user_assigned.len() >= ACCOUNT_IDENTITIES {
                 return Err(ControlError::TooMany { what: "identities" });
             }
-            account.user_assigned.insert(resource.to_owned());
+            account.user_assigned.insert(resource.to_owned(), object_id);
             Ok(())
         })
     }
@@ -412,9 +409,7 @@ impl Actor {
             .and_then(|known| known.resource())
             .unwrap_or(identity);
         self.update_account(name, |account| {
-            account
-                .user_assigned
-                .retain(|known| !known.eq_ignore_ascii_case(resource));
+            forget_identity(account, resource);
             Ok(())
         })
     }
@@ -466,20 +461,48 @@ impl Actor {
         Ok(account)
     }
 
+    /// The account of this name, if the caller may do this to it. Whoever may not hears the same of one that is there and of one that is
+    /// not.
+    pub(super) fn reach(
+        &self,
+        state: &State,
+        name: &str,
+        action: &str,
+    ) -> Result<Arc<Account>, ControlError> {
+        let found = find(state, name);
+        if let Ok(account) = &found
+            && self.authorize_in(state, action, &scope(account)?).is_ok()
+        {
+            return found;
+        }
+        let subscription = state.tenant.subscription;
+        let anywhere = scopes::parse(&format!("/subscriptions/{subscription}"))?;
+        let unplaced =
+            format!("/subscriptions/{subscription}/providers/Microsoft.CognitiveServices/accounts/{name}");
+        match self.authorize_in(state, action, &anywhere) {
+            Ok(()) => found,
+            Err(denied) => Err(denied.over(unplaced)),
+        }
+    }
+
     fn update_account(
         &self,
         name: &str,
         update: impl FnOnce(&mut Account) -> Result<(), ControlError>,
     ) -> Result<Arc<Account>, ControlError> {
         let mut change = self.control.change();
-        let mut account = Arc::unwrap_or_clone(find(change.state(), name)?);
-        self.authorize_in(change.state(), WRITE, &scope(&account)?)?;
-        account.check_settled()?;
+        let mut account = Arc::unwrap_or_clone(self.reach(change.state(), name, WRITE)?);
         update(&mut account)?;
         let account = change.put_account(account)?;
         change.commit()?;
         Ok(account)
     }
+}
+
+fn forget_identity(account: &mut Account, resource: &str) {
+    account
+        .user_assigned
+        .retain(|known, _| !known.eq_ignore_ascii_case(resource));
 }
 
 pub(super) fn find(state: &State, name: &str) -> Result<Arc<Account>, ControlError> {

@@ -1,6 +1,6 @@
 //! What somebody wants of an account: read by the door, applied here, all of it or nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -12,7 +12,7 @@ use super::changes::{ASSIGN_IDENTITY, WRITE, user_assigned};
 use super::{Account, Direction, Encryption, Mark, Switch};
 use crate::actor::Actor;
 use crate::control::Control;
-use crate::directory::{Principal, PrincipalDetail};
+use crate::directory::{Principal, PrincipalDetail, room};
 use crate::error::ControlError;
 use crate::limits::{ACCOUNT_IDENTITIES, ACCOUNT_PROPERTIES};
 use crate::names;
@@ -130,7 +130,9 @@ impl Actor {
             None => new_account(state, place, wanted, mark.clone())?,
         };
         self.authorize_in(state, WRITE, &scopes::parse(&account.resource_id())?)?;
-        account.check_settled()?;
+        if let Some(wanted) = &wanted.encryption {
+            account.check_settled(wanted)?;
+        }
         apply_plain(state, &mut account, wanted)?;
         if let Some(identity) = &wanted.identity {
             self.apply_identities(state, &mut account, identity)?;
@@ -156,17 +158,21 @@ impl Actor {
             return Ok(());
         };
         let before = std::mem::take(&mut account.user_assigned);
-        let mut after = BTreeSet::new();
+        let mut after = BTreeMap::new();
         for id in &wanted.given {
-            let known = before.iter().find(|known| known.eq_ignore_ascii_case(id));
-            after.insert(match known {
-                Some(known) => known.clone(),
-                None => self.assignable(state, id)?,
-            });
+            let known = before.iter().find(|(known, _)| known.eq_ignore_ascii_case(id));
+            let (resource, object_id) = match known {
+                Some((known, who)) if !is_replaced(state, known, *who) => (known.clone(), *who),
+                _ => self.assignable(state, id)?,
+            };
+            after.insert(resource, object_id);
         }
         if !wanted.replaces {
-            let is_taken = |id: &String| wanted.taken.iter().any(|taken| taken.eq_ignore_ascii_case(id));
-            after.extend(before.into_iter().filter(|id| !is_taken(id)));
+            let is_said = |id: &str| {
+                let mut said = wanted.taken.iter().chain(&wanted.given);
+                said.any(|said| said.eq_ignore_ascii_case(id))
+            };
+            after.extend(before.into_iter().filter(|(id, _)| !is_said(id)));
         }
         if after.len() > ACCOUNT_IDENTITIES {
             return Err(ControlError::TooMany { what: "identities" });
@@ -175,16 +181,18 @@ impl Actor {
         Ok(())
     }
 
-    /// The id of an identity that the caller may give to others.
-    fn assignable(&self, state: &State, id: &str) -> Result<String, ControlError> {
+    /// The resource id and object id of an identity that the caller may give to others.
+    fn assignable(&self, state: &State, id: &str) -> Result<(String, Uuid), ControlError> {
         let known = user_assigned(state, id).filter(|_| id.starts_with('/'));
-        let resource = known.as_ref().and_then(|known| known.resource());
-        let resource = resource.ok_or_else(|| ControlError::NotFound {
+        let named = known
+            .as_ref()
+            .and_then(|known| Some((known.resource()?, known.object_id)));
+        let (resource, object_id) = named.ok_or_else(|| ControlError::NotFound {
             what: "user-assigned identity",
             name: id.to_owned(),
         })?;
         self.authorize_in(state, ASSIGN_IDENTITY, &scopes::parse(resource)?)?;
-        Ok(resource.to_owned())
+        Ok((resource.to_owned(), object_id))
     }
 }
 
@@ -200,14 +208,15 @@ impl Control {
             resource: account.resource_id(),
         };
         let identity = Principal::new(&account.name, self.now(), detail);
+        room(change.state())?;
         Ok(change.put_principal(identity)?.object_id)
     }
 }
 
 impl Account {
-    /// Fails while its keys are being switched.
-    pub(crate) fn check_settled(&self) -> Result<(), ControlError> {
-        if self.switch.is_some() {
+    /// Fails while its keys are being switched, and not to this one.
+    fn check_settled(&self, wanted: &Encryption) -> Result<(), ControlError> {
+        if self.switch.is_some() && self.keys().0 != wanted {
             return Err(ControlError::AccountBusy {
                 id: self.resource_id(),
             });
@@ -236,6 +245,11 @@ pub(super) fn find_at(state: &State, place: &Place) -> Result<Option<Arc<Account
     Ok(Some(Arc::clone(holder)))
 }
 
+/// Whether the identity that goes by this id now is another one than the one on record.
+fn is_replaced(state: &State, resource: &str, on_record: Uuid) -> bool {
+    user_assigned(state, resource).is_some_and(|known| known.object_id != on_record)
+}
+
 fn new_account(
     state: &State,
     place: &Place,
@@ -244,6 +258,7 @@ fn new_account(
 ) -> Result<Account, ControlError> {
     names::host_label("account", &place.name)?;
     names::label("resource group", &place.resource_group)?;
+    state.accounts.room()?;
     let location = wanted.location.as_deref().filter(|location| !location.is_empty());
     let location = location.ok_or(ControlError::LocationRequired)?;
     let encryption = wanted
@@ -359,7 +374,7 @@ impl Account {
             tags: BTreeMap::new(),
             subdomain: None,
             identity: None,
-            user_assigned: BTreeSet::new(),
+            user_assigned: BTreeMap::new(),
             encryption: Encryption::customer(String::new(), "", None),
             switch: None,
             switched: None,

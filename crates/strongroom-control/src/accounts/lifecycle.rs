@@ -15,7 +15,7 @@ use crate::limits::DELETED_ACCOUNT_KEPT;
 use crate::scopes;
 use crate::state::{Change, State};
 
-use super::changes::{DELETE, WRITE, find, scope};
+use super::changes::{DELETE, WRITE, scope};
 
 /// When an account was deleted, and what a recovery brings back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,8 +37,7 @@ impl Actor {
     /// not be deleted otherwise.
     pub fn delete_account(&self, name: &str) -> Result<Arc<Account>, ControlError> {
         let mut change = self.control.change();
-        let account = find(change.state(), name)?;
-        self.authorize_in(change.state(), DELETE, &scope(&account)?)?;
+        let account = self.reach(change.state(), name, DELETE)?;
         let account = self.control.delete_in(&mut change, &account)?;
         change.commit()?;
         Ok(account)

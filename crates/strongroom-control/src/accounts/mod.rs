@@ -10,7 +10,7 @@ mod service;
 mod shape;
 mod switch;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -19,6 +19,9 @@ use strongroom_azure::ResourceId;
 use strongroom_seal::{AccountId, BranchVersion, CheckValue};
 use strongroom_vault::NetworkRules;
 use uuid::Uuid;
+
+use crate::error::ControlError;
+use crate::limits::ACCOUNTS;
 
 pub use changes::{Crud, KeySlot, OpenAiRights};
 pub(crate) use desired::{AccountChange, IdentityChange, Made, NewIdentities, Place};
@@ -117,6 +120,14 @@ impl Accounts {
         }
     }
 
+    /// Fails if there are as many as there may be; the deleted ones count while they can be recovered.
+    pub(crate) fn room(&self) -> Result<(), ControlError> {
+        if self.named.len() < ACCOUNTS {
+            return Ok(());
+        }
+        Err(ControlError::TooMany { what: "accounts" })
+    }
+
     /// All that are not deleted, by name.
     pub(crate) fn list(&self) -> Vec<Arc<Account>> {
         self.sorted(|account| account.deleted.is_none())
@@ -170,9 +181,10 @@ pub struct Account {
     pub subdomain: Option<String>,
     /// The object id of its system-assigned identity, if it has one.
     pub identity: Option<Uuid>,
-    /// The resource ids of its user-assigned identities. One that was deleted stays until it is taken off.
-    #[serde(default)]
-    pub user_assigned: BTreeSet<String>,
+    /// Its user-assigned identities: the object id of each by its resource id. One that was deleted stays until it is taken off; another
+    /// one of its name is somebody else.
+    #[serde(default, rename = "user_assigned_identities")]
+    pub user_assigned: BTreeMap<String, Uuid>,
     /// The key in force.
     pub encryption: Encryption,
     /// The key that takes over, while it does.

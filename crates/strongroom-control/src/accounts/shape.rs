@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use strongroom_vault::NetworkRules;
+use uuid::Uuid;
 
 use super::{Account, Deployment, KeySource, Mark, Provisioning, RevocationPolicy};
 use crate::arm::time;
@@ -243,7 +244,7 @@ fn identity_shape(state: &State, account: &Account) -> Option<Value> {
     let users: Map<String, Value> = account
         .user_assigned
         .iter()
-        .map(|resource| (resource.clone(), user_assigned(state, resource)))
+        .map(|(resource, id)| (resource.clone(), user_assigned(state, *id)))
         .collect();
     let kind = match (account.identity.is_some(), users.is_empty()) {
         (false, true) => return None,
@@ -264,8 +265,8 @@ fn identity_shape(state: &State, account: &Account) -> Option<Value> {
 }
 
 /// Who an account's user-assigned identity is; nothing, once it was deleted.
-fn user_assigned(state: &State, resource: &str) -> Value {
-    match super::changes::user_assigned(state, resource) {
+fn user_assigned(state: &State, id: Uuid) -> Value {
+    match state.directory.get(id) {
         Some(known) => json!({"principalId": known.object_id, "clientId": known.client_id()}),
         None => json!({}),
     }

@@ -281,13 +281,12 @@ fn remove(call: &Arc<Call>) -> Outcome<Answer> {
 
 /// The accounts that the identity is assigned to.
 fn associated(call: &Arc<Call>) -> Outcome<Answer> {
-    let id = found(call)?.id;
+    let id = principal(call)?.object_id;
     let accounts = call.arm.control.accounts();
     let accounts = accounts.borrow();
-    let uses = |known: &String| known.parse::<ResourceId>().is_ok_and(|known| known == id);
     let with = accounts
         .iter()
-        .filter(|account| account.user_assigned.iter().any(uses));
+        .filter(|account| account.user_assigned.values().any(|known| *known == id));
     let rows = with.map(|account| {
         json!({
             "id": account.resource_id(),

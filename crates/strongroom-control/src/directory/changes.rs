@@ -8,6 +8,7 @@ use strongroom_azure::token::Claims;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::proofs::{NewCertificate, put_certificate};
 use super::{Credentials, NewSecret, Principal, PrincipalDetail, PrincipalKind};
 use crate::actor::Actor;
 use crate::control::Control;
@@ -30,6 +31,17 @@ pub struct NewIdentity {
     pub resource_group: String,
     /// The region.
     pub location: String,
+}
+
+/// What of a principal is to be different.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PrincipalChange {
+    /// Its name.
+    pub(crate) display_name: Option<String>,
+    /// The ids of the certificates that stay of those that there are; without it, all do.
+    pub(crate) kept: Option<Vec<Uuid>>,
+    /// Certificates that come.
+    pub(crate) certificates: Vec<NewCertificate>,
 }
 
 /// Which principals a list shows.
@@ -99,7 +111,16 @@ impl Control {
 impl Actor {
     /// Makes an application with its service principal; it can prove itself once it has a credential.
     pub fn create_application(&self, display_name: &str) -> Result<Arc<Principal>, ControlError> {
-        self.create(display_name, new_application())
+        self.create(display_name, new_application(), &[])
+    }
+
+    /// The same with certificates: all of it or nothing.
+    pub(crate) fn create_application_with(
+        &self,
+        display_name: &str,
+        certificates: &[NewCertificate],
+    ) -> Result<Arc<Principal>, ControlError> {
+        self.create(display_name, new_application(), certificates)
     }
 
     /// Makes a user. Nobody can sign in with it yet; it can have roles and be in groups.
@@ -116,13 +137,13 @@ impl Actor {
             });
         }
         let user_principal_name = sign_in.to_owned();
-        self.create(display_name, PrincipalDetail::User { user_principal_name })
+        self.create(display_name, PrincipalDetail::User { user_principal_name }, &[])
     }
 
     /// Makes a group without members.
     pub fn create_group(&self, display_name: &str) -> Result<Arc<Principal>, ControlError> {
         let members = BTreeSet::new();
-        self.create(display_name, PrincipalDetail::Group { members })
+        self.create(display_name, PrincipalDetail::Group { members }, &[])
     }
 
     /// Makes a user-assigned identity: a resource, so roles on its resource group decide. One that is there already is given.
@@ -185,17 +206,22 @@ impl Actor {
         Ok(known)
     }
 
-    /// Gives a principal another name. An identity is called as its resource is.
-    pub(crate) fn rename(&self, object_id: Uuid, display_name: &str) -> Result<(), ControlError> {
-        self.update(object_id, |principal, _| {
-            if principal.display_name == display_name {
-                return Ok(());
+    /// Changes a principal, all of it or nothing.
+    pub(crate) fn change_principal(
+        &self,
+        object_id: Uuid,
+        wanted: &PrincipalChange,
+    ) -> Result<(), ControlError> {
+        self.update(object_id, |principal, now| {
+            if let Some(name) = &wanted.display_name {
+                rename(principal, name)?;
             }
-            check_display_name(display_name)?;
-            if principal.kind() == PrincipalKind::ManagedIdentity {
-                return invalid("an identity is called as its resource is".to_owned());
+            if let (Some(kept), Some(credentials)) = (&wanted.kept, principal.credentials_mut()) {
+                credentials.certificates.retain(|known| kept.contains(&known.id));
             }
-            principal.display_name = display_name.to_owned();
+            for certificate in &wanted.certificates {
+                put_certificate(principal, certificate, now)?;
+            }
             Ok(())
         })
     }
@@ -317,11 +343,20 @@ impl Actor {
         }
     }
 
-    fn create(&self, display_name: &str, detail: PrincipalDetail) -> Result<Arc<Principal>, ControlError> {
+    fn create(
+        &self,
+        display_name: &str,
+        detail: PrincipalDetail,
+        certificates: &[NewCertificate],
+    ) -> Result<Arc<Principal>, ControlError> {
         let mut change = self.control.change();
         self.authorize_directory(change.state())?;
         check_display_name(display_name)?;
-        let made = Principal::new(display_name, self.control.now(), detail);
+        let now = self.control.now();
+        let mut made = Principal::new(display_name, now, detail);
+        for certificate in certificates {
+            put_certificate(&mut made, certificate, now)?;
+        }
         if let Some(sign_in) = made.user_principal_name() {
             let known = change.state().directory.all();
             let mut names = known.filter_map(|known| known.user_principal_name());
@@ -381,6 +416,19 @@ impl PrincipalFilter {
     }
 }
 
+/// An identity is called as its resource is.
+fn rename(principal: &mut Principal, display_name: &str) -> Result<(), ControlError> {
+    if principal.display_name == display_name {
+        return Ok(());
+    }
+    check_display_name(display_name)?;
+    if principal.kind() == PrincipalKind::ManagedIdentity {
+        return invalid("an identity is called as its resource is".to_owned());
+    }
+    principal.display_name = display_name.to_owned();
+    Ok(())
+}
+
 fn check_display_name(name: &str) -> Result<(), ControlError> {
     let one_line = !name.chars().any(char::is_control) && name.trim() == name;
     if one_line && DISPLAY_NAME.contains(&name.chars().count()) {
@@ -420,7 +468,7 @@ pub(super) fn identity_at(state: &State, id: &ResourceId) -> Option<Arc<Principa
     state.directory.all().find(is).cloned()
 }
 
-pub(super) fn room(state: &State) -> Result<(), ControlError> {
+pub(crate) fn room(state: &State) -> Result<(), ControlError> {
     if state.directory.len() < PRINCIPALS {
         return Ok(());
     }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use changes::{NewIdentity, PrincipalFilter};
+pub(crate) use changes::{PrincipalChange, room};
 pub use credentials::{ClientSecret, Credentials, NewSecret};
 pub(crate) use credentials::{SecretMatch, random_text};
 pub use principal::{NoPrincipalType, Principal, PrincipalDetail, PrincipalKind, PrincipalType};

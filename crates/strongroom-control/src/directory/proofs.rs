@@ -180,42 +180,7 @@ impl Actor {
         object_id: Uuid,
         new: &NewCertificate,
     ) -> Result<ClientCertificate, ControlError> {
-        named(new.display_name.as_deref())?;
-        let read =
-            Certificate::from_pem(&new.pem).or_else(|error| invalid(format!("the certificate: {error}")))?;
-        self.update(object_id, |principal, now| {
-            let application = principal.kind() == PrincipalKind::Application;
-            let Some(credentials) = principal.credentials_mut().filter(|_| application) else {
-                return invalid(format!(
-                    "{object_id} is no application of this tenant: it has no certificates"
-                ));
-            };
-            if now >= read.not_after {
-                return invalid("the certificate's time is over".to_owned());
-            }
-            let known = credentials
-                .certificates
-                .iter()
-                .find(|known| known.sha256 == read.sha256);
-            if let Some(known) = known {
-                return Ok(known.clone());
-            }
-            if credentials.certificates.len() >= CERTIFICATES {
-                return Err(ControlError::TooMany { what: "certificates" });
-            }
-            let certificate = ClientCertificate {
-                id: Uuid::new_v4(),
-                display_name: new.display_name.clone(),
-                created: now,
-                not_before: read.not_before,
-                not_after: read.not_after,
-                sha1: read.sha1.clone(),
-                sha256: read.sha256.clone(),
-                key: read.key.clone(),
-            };
-            credentials.certificates.push(certificate.clone());
-            Ok(certificate)
-        })
+        self.update(object_id, |principal, now| put_certificate(principal, new, now))
     }
 
     /// Lets an external issuer vouch for an application or a user-assigned identity.
@@ -278,6 +243,46 @@ impl Actor {
         change.commit()?;
         Ok(guest)
     }
+}
+
+/// Registers a certificate for an application; one that it has already stays as it is.
+pub(super) fn put_certificate(
+    principal: &mut Principal,
+    new: &NewCertificate,
+    now: u64,
+) -> Result<ClientCertificate, ControlError> {
+    named(new.display_name.as_deref())?;
+    let read =
+        Certificate::from_pem(&new.pem).or_else(|error| invalid(format!("the certificate: {error}")))?;
+    let (object_id, kind) = (principal.object_id, principal.kind());
+    let application = kind == PrincipalKind::Application;
+    let Some(credentials) = principal.credentials_mut().filter(|_| application) else {
+        return invalid(format!(
+            "{object_id} is no application of this tenant: it has no certificates"
+        ));
+    };
+    if now >= read.not_after {
+        return invalid("the certificate's time is over".to_owned());
+    }
+    let mut all = credentials.certificates.iter();
+    if let Some(known) = all.find(|known| known.sha256 == read.sha256) {
+        return Ok(known.clone());
+    }
+    if credentials.certificates.len() >= CERTIFICATES {
+        return Err(ControlError::TooMany { what: "certificates" });
+    }
+    let certificate = ClientCertificate {
+        id: Uuid::new_v4(),
+        display_name: new.display_name.clone(),
+        created: now,
+        not_before: read.not_before,
+        not_after: read.not_after,
+        sha1: read.sha1,
+        sha256: read.sha256,
+        key: read.key,
+    };
+    credentials.certificates.push(certificate.clone());
+    Ok(certificate)
 }
 
 fn named(display_name: Option<&str>) -> Result<(), ControlError> {

@@ -12,7 +12,7 @@ use super::request::{Answer, Ask};
 use super::{bad, missing, text};
 use crate::actor::Actor;
 use crate::arm::fault::Outcome;
-use crate::directory::{NewCertificate, NewSecret, Principal};
+use crate::directory::{NewCertificate, NewSecret, Principal, PrincipalChange};
 
 pub(super) fn create(actor: &Actor, ask: &Ask, kind: Kind) -> Outcome<Answer> {
     let known = match kind {
@@ -36,15 +36,7 @@ fn application(actor: &Actor, ask: &Ask) -> Outcome<Answer> {
     let certificates = ask.body.get("keyCredentials").and_then(Value::as_array);
     let certificates = certificates.into_iter().flatten().map(certificate);
     let certificates = certificates.collect::<Outcome<Vec<_>>>()?;
-    let known = actor.create_application(required(ask, "displayName")?)?;
-    for new in &certificates {
-        if let Err(error) = actor.add_certificate(known.object_id, new) {
-            // All of it or nothing.
-            actor.delete_principal(known.object_id)?;
-            return Err(error.into());
-        }
-    }
-    let known = actor.control.principal(known.object_id).unwrap_or(known);
+    let known = actor.create_application_with(required(ask, "displayName")?, &certificates)?;
     Ok(made(actor, ask, Kind::Applications, &known))
 }
 
@@ -104,31 +96,30 @@ pub(super) fn update(actor: &Actor, ask: &Ask, kind: Kind, known: &Principal) ->
     if let Some(other) = changes.keys().find(|name| !fits(name) && !name.starts_with('@')) {
         return Err(bad(format!("The property '{other}' cannot be changed here.")));
     }
-    // Everything is read before anything is done.
-    let keys = changes.get("keyCredentials").and_then(Value::as_array);
+    let wrong = |name: &str| {
+        bad(format!(
+            "Invalid value specified for property '{name}' of resource."
+        ))
+    };
+    let display_name = changes.get("displayName").map(|name| {
+        let name = name.as_str().ok_or_else(|| wrong("displayName"))?;
+        Outcome::Ok(name.to_owned())
+    });
+    let keys = changes.get("keyCredentials").map(|keys| {
+        let keys = keys.as_array().ok_or_else(|| wrong("keyCredentials"));
+        keys.map(Vec::as_slice)
+    });
+    let keys = keys.transpose()?;
     let is_new = |key: &&Value| key.get("key").is_some_and(|key| !key.is_null());
-    let new = keys.into_iter().flatten().filter(is_new).map(certificate);
-    let new = new.collect::<Outcome<Vec<_>>>()?;
-    let named = |id: Uuid| keys.is_none_or(|keys| keys.iter().any(|key| names(key, id)));
-    if let Some(name) = text(&ask.body, "displayName") {
-        actor.rename(known.object_id, name)?;
-    }
-    for certificate in &new {
-        actor.add_certificate(known.object_id, certificate)?;
-    }
-    let before = known
-        .credentials()
-        .map(|credentials| credentials.certificates.as_slice());
-    for certificate in before.unwrap_or_default() {
-        if !named(certificate.id) {
-            actor.remove_credential(known.object_id, certificate.id)?;
-        }
-    }
+    let new = keys.unwrap_or_default().iter().filter(is_new).map(certificate);
+    let id = |key: &Value| text(key, "keyId").and_then(|id| id.parse::<Uuid>().ok());
+    let wanted = PrincipalChange {
+        display_name: display_name.transpose()?,
+        kept: keys.map(|keys| keys.iter().filter_map(id).collect()),
+        certificates: new.collect::<Outcome<Vec<_>>>()?,
+    };
+    actor.change_principal(known.object_id, &wanted)?;
     Ok(Answer::empty(StatusCode::NO_CONTENT))
-}
-
-fn names(key: &Value, id: Uuid) -> bool {
-    text(key, "keyId").and_then(|key| key.parse().ok()) == Some(id)
 }
 
 /// The actions on one object.

@@ -8,14 +8,18 @@ use axum::extract::State;
 use axum::routing::post;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
-use strongroom_control::{LogSink, LogSinks};
+use strongroom_control::{BuiltInRole, LogSink, LogSinks};
 use strongroom_journal::{Journal, SigningKey};
 use tokio::sync::mpsc;
 
 use crate::rig::{Rig, Told};
 
-const WORKSPACE: &str =
-    "/subscriptions/s/resourceGroups/ops/providers/Microsoft.OperationalInsights/workspaces/Logs";
+fn workspace(rig: &Rig) -> String {
+    format!(
+        "{}/resourceGroups/ops/providers/Microsoft.OperationalInsights/workspaces/Logs",
+        rig.subscription
+    )
+}
 
 /// A vault, its journal, and delivery to a folder.
 struct Site {
@@ -38,7 +42,7 @@ impl Site {
         rig.group("rg").await;
         let vault = rig.control.ensure_vault("kv1", "rg").unwrap().to_string();
         rig.control.ensure_vault("kv2", "rg").unwrap();
-        let named = sink.map(|sink| (WORKSPACE.to_ascii_lowercase(), sink));
+        let named = sink.map(|sink| (workspace(&rig).to_ascii_lowercase(), sink));
         let sinks = LogSinks {
             folder: rig.place.path().join("diagnostics"),
             named: named.into_iter().collect(),
@@ -91,6 +95,10 @@ impl Site {
         self.rig.put(&path, json!({ "properties": properties })).await
     }
 
+    fn audit(&self) -> Value {
+        json!({"workspaceId": workspace(&self.rig), "logs": [{"categoryGroup": "audit", "enabled": true}]})
+    }
+
     async fn note(&self, operation: &str) {
         note(&self.journal, &self.vault, operation).await;
     }
@@ -132,15 +140,11 @@ async fn note(journal: &Journal, vault: &str, operation: &str) {
     receipt.durable().await.unwrap();
 }
 
-fn audit() -> Value {
-    json!({"workspaceId": WORKSPACE, "logs": [{"categoryGroup": "audit", "enabled": true}]})
-}
-
 #[tokio::test]
 async fn audit_events_of_a_vault_arrive_in_order_also_those_of_a_pause() {
     let site = Site::new(None).await;
     site.note("BeforeTheSetting").await;
-    let made = site.set("audit", audit()).await;
+    let made = site.set("audit", site.audit()).await;
     assert_eq!(made.status, 200, "{}", made.body);
     site.note("KeyGet").await;
     note(
@@ -157,16 +161,15 @@ async fn audit_events_of_a_vault_arrive_in_order_also_those_of_a_pause() {
         site.delivered("KeyVerify").await,
         ["KeyGet", "KeyUnwrap", "KeyWrap", "KeySign", "KeyVerify"]
     );
-    let files: Vec<_> = walk(&site.sinks.folder);
-    let place = format!(
-        "workspaces/{}/insights-logs-auditevent/resourceId={}/y=2026/m=11/d=25/h=12/m=00/PT1H.json",
-        WORKSPACE
-            .trim_start_matches('/')
-            .replace('/', "_")
-            .to_ascii_lowercase(),
+    let [file] = &walk(&site.sinks.folder)[..] else {
+        panic!("one file for one hour")
+    };
+    let inside = format!(
+        "insights-logs-auditevent/resourceId={}/y=2026/m=11/d=25/h=12/m=00/PT1H.json",
         site.vault.to_ascii_uppercase()
     );
-    assert_eq!(files, [site.sinks.folder.join(place)]);
+    let folder = file.to_str().unwrap().strip_suffix(&inside).unwrap();
+    assert!(folder.contains("/workspaces/logs-"), "{folder}");
     let gone = format!(
         "{}/providers/Microsoft.Insights/diagnosticSettings/audit",
         site.vault
@@ -219,7 +222,7 @@ async fn an_endpoint_that_fails_gets_its_records_later_and_no_secret_with_them()
     let url = format!("http://{}/in", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, routes).await });
     let site = Site::new(Some(LogSink::Http(url.parse().unwrap()))).await;
-    site.set("audit", audit()).await;
+    site.set("audit", site.audit()).await;
     for operation in ["KeyGet", "KeyUnwrap"] {
         site.note(operation).await;
     }
@@ -238,8 +241,7 @@ async fn an_endpoint_that_fails_gets_its_records_later_and_no_secret_with_them()
 async fn writes_to_the_control_plane_are_the_subscriptions_log() {
     let site = Site::new(None).await;
     let path = "{sub}/providers/Microsoft.Insights/diagnosticSettings/activity";
-    let properties =
-        json!({"storageAccountId": WORKSPACE, "logs": [{"category": "Administrative", "enabled": true}]});
+    let properties = json!({"storageAccountId": workspace(&site.rig), "logs": [{"category": "Administrative", "enabled": true}]});
     assert_eq!(
         site.rig
             .put(path, json!({ "properties": properties }))
@@ -257,7 +259,8 @@ async fn writes_to_the_control_plane_are_the_subscriptions_log() {
 async fn settings_are_checked_shown_and_listed_with_their_categories() {
     let site = Site::new(None).await;
     let code = async |properties: Value| site.set("x", properties).await.code().to_owned();
-    let log = |entry: Value| json!({"workspaceId": WORKSPACE, "logs": [entry]});
+    let workspace = workspace(&site.rig);
+    let log = |entry: Value| json!({"workspaceId": workspace, "logs": [entry]});
     for wrong in [
         json!({}),
         json!({"logs": [{"category": "AuditEvent", "enabled": true}]}),
@@ -272,20 +275,20 @@ async fn settings_are_checked_shown_and_listed_with_their_categories() {
     ] {
         assert_eq!(code(wrong.clone()).await, "BadRequest", "{wrong}");
     }
-    let made = site.set("one", audit()).await;
+    let made = site.set("one", site.audit()).await;
     assert_eq!(made.body["properties"]["logs"][0]["category"], Value::Null);
     assert_eq!(
         made.body["properties"]["logs"][0]["retentionPolicy"],
         json!({"days": 0, "enabled": false})
     );
-    let twice = site.set("two", audit()).await;
+    let twice = site.set("two", site.audit()).await;
     assert_eq!((twice.status.as_u16(), twice.code()), (409, "Conflict"));
     for number in 0..4 {
-        let elsewhere = json!({"workspaceId": format!("{WORKSPACE}{number}"), "logs": []});
+        let elsewhere = json!({"workspaceId": format!("{workspace}{number}"), "logs": []});
         assert_eq!(site.set(&format!("s{number}"), elsewhere).await.status, 200);
     }
     let sixth = site
-        .set("s5", json!({"workspaceId": format!("{WORKSPACE}5"), "logs": []}))
+        .set("s5", json!({"workspaceId": format!("{workspace}5"), "logs": []}))
         .await;
     assert_eq!((sixth.status.as_u16(), sixth.code()), (409, "Conflict"));
     let list = format!("{}/providers/Microsoft.Insights/diagnosticSettings", site.vault);
@@ -309,7 +312,10 @@ async fn settings_are_checked_shown_and_listed_with_their_categories() {
         site.vault
     );
     assert_eq!(
-        site.rig.put(&none, json!({"properties": audit()})).await.code(),
+        site.rig
+            .put(&none, json!({"properties": site.audit()}))
+            .await
+            .code(),
         "ResourceNotFound"
     );
     let patch = site
@@ -317,4 +323,52 @@ async fn settings_are_checked_shown_and_listed_with_their_categories() {
         .ask(Method::PATCH, &format!("{list}/one"), json!({}))
         .await;
     assert_eq!(patch.status, 405);
+}
+
+#[tokio::test]
+async fn logs_go_where_whoever_asks_for_it_has_a_right() {
+    let site = Site::new(None).await;
+    let rig = &site.rig;
+    let grant = |role: &str, scope: &str| {
+        let role = BuiltInRole::by_name(role).unwrap();
+        let scope = scope.parse().unwrap();
+        rig.control
+            .ensure_assignment(rig.nobody_id, role, &scope)
+            .unwrap();
+    };
+    let path = format!("{}/providers/Microsoft.Insights/diagnosticSettings/x", site.vault);
+    let ask = async |destination: &str, id: &str| {
+        let body = json!({"properties": {destination: id, "logs": []}});
+        let told = rig.ask_as(&rig.nobody, Method::PUT, &path, body, &[]).await;
+        (told.status.as_u16(), told.code().to_owned())
+    };
+    let there = workspace(rig);
+    grant("Contributor", &site.vault);
+    for destination in [
+        "workspaceId",
+        "storageAccountId",
+        "eventHubAuthorizationRuleId",
+        "marketplacePartnerId",
+    ] {
+        let denied = (403, "LinkedAuthorizationFailed".to_owned());
+        assert_eq!(ask(destination, &there).await, denied, "{destination}");
+    }
+    let ops = format!("{}/resourceGroups/ops", rig.subscription);
+    rig.group("ops").await;
+    grant("Reader", &ops);
+    assert_eq!(ask("workspaceId", &there).await.0, 403);
+    grant("Contributor", &ops);
+    for destination in [
+        "workspaceId",
+        "storageAccountId",
+        "eventHubAuthorizationRuleId",
+        "marketplacePartnerId",
+    ] {
+        assert_eq!(ask(destination, &there).await.0, 200, "{destination}");
+    }
+    let foreign = there.replace(
+        &rig.subscription,
+        &format!("/subscriptions/{}", uuid::Uuid::new_v4()),
+    );
+    assert_eq!(ask("workspaceId", &foreign).await.1, "LinkedAuthorizationFailed");
 }

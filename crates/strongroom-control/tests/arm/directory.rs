@@ -322,10 +322,19 @@ async fn names_and_certificates_change_and_nothing_else_does() {
         json!({"web": {}}),
         json!({"displayName": ""}),
         json!({"keyCredentials": [{"key": "?"}]}),
+        json!({"displayName": "ef", "keyCredentials": [{"key": "bm8gY2VydGlmaWNhdGU="}]}),
+        json!({"displayName": 7}),
+        json!({"keyCredentials": {}}),
         json!([]),
     ] {
         assert_eq!(change(wrong.clone()).await, 400, "{wrong}");
     }
+    let shown = ward.get(&path).await.body;
+    assert_eq!(
+        (text(&shown, "displayName"), names(&shown)),
+        ("cd", vec!["three".to_owned()]),
+        "all of a change or nothing"
+    );
     let identity = ward.rig.nobody_id;
     let told = ward
         .ask(

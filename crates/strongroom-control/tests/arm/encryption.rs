@@ -114,7 +114,7 @@ async fn a_key_that_does_not_hold_leaves_the_one_before_and_a_stop_in_the_midst_
         .unwrap()
         .extend([refused(), Err(ServiceFault::Unreachable("silent".to_owned()))]);
     let begun = patch(&rig, key("ck")).await;
-    let busy = patch(&rig, json!({"tags": {}})).await;
+    let busy = patch(&rig, key("other")).await;
     assert_eq!(
         (busy.status.as_u16(), busy.code()),
         (409, "AccountProvisioningStateInvalid")
@@ -147,6 +147,46 @@ async fn a_key_that_does_not_hold_leaves_the_one_before_and_a_stop_in_the_midst_
     let rig = rig.again().await;
     assert_eq!(rig.finish(&begun).await.body["status"], "Succeeded");
     assert_eq!(rig.control.account("one").unwrap().encryption.key_name, "ck");
+}
+
+#[tokio::test]
+async fn what_does_not_touch_the_keys_can_be_changed_while_a_switch_cannot_end() {
+    let rig = granted().await;
+    // Back cannot be gone now, and is tried again much later.
+    let silent = || Err(ServiceFault::Unreachable("silent".to_owned()));
+    let refused = Err(ServiceFault::Refused("disabled meanwhile".to_owned()));
+    rig.service
+        .says
+        .lock()
+        .unwrap()
+        .extend([refused, silent(), silent()]);
+    let begun = patch(&rig, key("ck")).await;
+    assert_eq!(begun.status, 202, "{}", begun.body);
+    let mut accounts = rig.control.accounts();
+    let is_back = |account: &Arc<Account>| account.switch.as_ref().is_some_and(|switch| switch.is_back());
+    accounts.wait_for(|all| all.iter().any(is_back)).await.unwrap();
+    for change in [
+        json!({"tags": {"x": "y"}}),
+        json!({"properties": {"disableLocalAuth": true}}),
+        json!({"properties": {"networkAcls": {"defaultAction": "Deny", "ipRules": []}}}),
+        json!({"properties": {"encryption": {"keySource": "Microsoft.CognitiveServices"}}}),
+        json!({"identity": {"type": "None"}}),
+    ] {
+        let told = patch(&rig, change.clone()).await;
+        assert_eq!(told.status, 200, "{change}: {}", told.body);
+        assert_eq!(
+            told.body["properties"]["provisioningState"], "Accepted",
+            "{change}"
+        );
+    }
+    let account = rig.control.account("one").unwrap();
+    assert!(account.switch.is_some() && account.disable_local_auth && !account.network.default_allow);
+    assert_eq!(
+        account.identity, None,
+        "this way of taking the key away is open too"
+    );
+    assert_eq!(rig.finish(&begun).await.body["status"], "Failed");
+    assert!(rig.control.account("one").unwrap().disable_local_auth);
 }
 
 #[tokio::test]

@@ -204,7 +204,8 @@ async fn switch_wanted(
     let Some(wanted) = &change.encryption else {
         return Ok(None);
     };
-    if *wanted == proposed.encryption {
+    // What it is under, or on the way to.
+    if wanted == proposed.keys().0 {
         return Ok(None);
     }
     if wanted.source == KeySource::Customer {

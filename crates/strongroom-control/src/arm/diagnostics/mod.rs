@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use strongroom_azure::{ErrorStatus, Problem, ResourceId};
 
 pub(crate) use self::delivery::Deliveries;
-use self::setting::{Setting, categories};
+use self::setting::{Destination, Setting, categories};
 pub use self::sinks::{LogSink, LogSinks, NoLogSink};
 use super::call::{Answer, Call};
 use super::fault::{Outcome, bad, conflict, missing};
@@ -90,6 +90,9 @@ fn get(call: &Arc<Call>) -> Outcome<Answer> {
 fn put(call: &Arc<Call>) -> Outcome<Answer> {
     let scope = call.scope()?;
     let setting = Setting::read(&call.object()?, &type_of(&scope))?;
+    for destination in &setting.destinations {
+        check_right(call, &scope, destination)?;
+    }
     let there = call.arm.inventory.read(|rows| rows.has(&scope))?;
     scopes::check(&call.arm.control.state(), &scope, Some(there))?;
     let mut body = setting.body();
@@ -120,6 +123,21 @@ fn put(call: &Arc<Call>) -> Outcome<Answer> {
     call.arm.deliveries.changed();
     // Azure answers so to what is new, too.
     Ok(call.show(StatusCode::OK, row))
+}
+
+/// Whoever has logs sent somewhere needs a right there as well, or else could write into what belongs to others.
+fn check_right(call: &Call, scope: &ResourceId, destination: &Destination) -> Outcome<()> {
+    let action = destination.needs();
+    let there: Option<ResourceId> = destination.id.parse().ok();
+    if there.is_some_and(|there| call.may(&there, &action)) {
+        return Ok(());
+    }
+    let caller = call.caller();
+    let message = format!(
+        "The client '{caller}' with object id '{caller}' has permission to perform action 'Microsoft.Insights/diagnosticSettings/write' on scope '{scope}'; however, it does not have permission to perform action(s) '{action}' on the linked scope(s) '{}' (respectively) or the linked scope(s) are invalid.",
+        destination.id
+    );
+    Err(Problem::new(ErrorStatus::FORBIDDEN, "LinkedAuthorizationFailed", message).into())
 }
 
 /// One destination takes one category of a resource once.

@@ -59,6 +59,24 @@ pub(super) struct Destination {
     pub(super) id: String,
 }
 
+impl Destination {
+    /// What whoever names it must be allowed to do there: on Azure, to read the keys that logs are sent with.
+    pub(super) fn needs(&self) -> String {
+        let keys = match self.property.as_str() {
+            "workspaceId" => "Microsoft.OperationalInsights/workspaces/sharedKeys/action",
+            "storageAccountId" => "Microsoft.Storage/storageAccounts/listKeys/action",
+            "eventHubAuthorizationRuleId" => {
+                "Microsoft.EventHub/namespaces/authorizationRules/listKeys/action"
+            }
+            _ => {
+                let kind = self.id.parse().map(|id| super::type_of(&id));
+                return format!("{}/write", kind.unwrap_or_default());
+            }
+        };
+        keys.to_owned()
+    }
+}
+
 /// What a setting asks for.
 pub(super) struct Setting {
     given: Map<String, Value>,

@@ -6,6 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 use strongroom_azure::ResourceId;
@@ -13,7 +14,7 @@ use url::Url;
 
 use super::records::Record;
 use super::setting::Destination;
-use crate::limits::DELIVERY_TIMEOUT;
+use crate::limits::{DELIVERY_TIMEOUT, SINK_NAME};
 
 /// Where the logs for one destination go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,10 +90,18 @@ impl LogSinks {
             "eventHubAuthorizationRuleId" => "event-hubs",
             _ => "partners",
         };
-        // Ids have no characters that mean something in a path, and no segment that is `..`.
-        let name = id.trim_matches('/').replace('/', "_");
-        LogSink::Folder(self.folder.join(kind).join(name))
+        LogSink::Folder(self.folder.join(kind).join(folder_name(id.trim_matches('/'))))
     }
+}
+
+/// A name for people to find, made unlike any other by the hash of the whole id in small letters: resources of different groups may
+/// share theirs, and a file's name may not be as long as an id.
+fn folder_name(id: &str) -> String {
+    let last = id.rsplit('/').next().unwrap_or_default();
+    let fits = |c: &char| c.is_ascii_alphanumeric() || "-_".contains(*c);
+    let shown: String = last.chars().filter(fits).take(SINK_NAME).collect();
+    let hash = digest(&SHA256, format!("/{id}").as_bytes());
+    format!("{shown}-{}", hex::encode(hash))
 }
 
 /// A record was not delivered. It is tried again.
@@ -242,6 +251,30 @@ mod tests {
         for wrong in ["", "x", "no-id=/x", &format!("{id}=")] {
             assert!(LogSink::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn each_destination_has_a_folder_of_its_own_whatever_it_is_called() {
+        let folder = |id: &str| {
+            let sinks = LogSinks {
+                folder: PathBuf::new(),
+                named: BTreeMap::new(),
+            };
+            let (property, id) = ("workspaceId".to_owned(), id.to_owned());
+            let LogSink::Folder(folder) = sinks.of(&Destination { property, id }) else {
+                unreachable!()
+            };
+            folder
+        };
+        assert_eq!(
+            folder("/a/B/"),
+            Path::new("workspaces/b-662b7b62a798bb2d53e67cad9778e12e48297c79eae98d3aae7197be825d768f")
+        );
+        assert_ne!(folder("/x/a_b/c"), folder("/x/a/b_c"));
+        assert_ne!(folder("/x/a/b"), folder("/x_a/b"));
+        let long = |end: &str| format!("/{}/{}{end}", "g".repeat(250), "n".repeat(250));
+        assert_ne!(folder(&long("1")), folder(&long("2")));
+        assert!(folder(&long("1")).file_name().unwrap().len() < 150);
     }
 
     #[test]
