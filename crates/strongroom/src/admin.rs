@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
@@ -23,7 +23,7 @@ use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use strongroom_azure::token::bearer;
-use strongroom_control::{Actor, Control, TokenIssuer};
+use strongroom_control::{Account, Actor, Control, TokenIssuer};
 use strongroom_journal::JournalError;
 use strongroom_seal::{AccountId, BoxFuture, Clock};
 use strongroom_service::Deployments;
@@ -49,7 +49,6 @@ pub(crate) struct Admin {
     pub(crate) store: Store,
     pub(crate) permits: PermitAuthority,
     pub(crate) account: AccountId,
-    pub(crate) account_name: Arc<str>,
     pub(crate) bindings: watch::Receiver<Vec<Binding>>,
     pub(crate) deployments: watch::Receiver<Arc<Deployments>>,
     pub(crate) guard: Arc<dyn Guard>,
@@ -61,6 +60,9 @@ pub(crate) struct Admin {
 pub(crate) trait Guard: Send + Sync + 'static {
     /// The caller's name for journals, if the token is good and the caller may.
     fn admit<'a>(&'a self, token: &'a str, right: Right) -> BoxFuture<'a, Result<String, Denied>>;
+
+    /// Whether the caller of this name may do it to this account.
+    fn may(&self, caller: &str, account: &Account, right: Right) -> bool;
 
     /// The control plane on behalf of whoever holds the token, if it is good. What they may do there, it says itself.
     fn actor<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Actor, Denied>>;
@@ -88,9 +90,13 @@ pub(crate) enum Denied {
 
 pub(crate) fn router(admin: Admin) -> Router {
     let export = Router::new().route("/strongroom/export", post(export));
-    let other = Router::new()
+    // These show of each account what the caller may see.
+    let looks = Router::new()
         .route("/strongroom/status", get(status))
-        .route("/strongroom/pins", get(pins))
+        .route("/strongroom/pins", get(pins));
+    let signed = admin.clone();
+    let signed = middleware::from_fn(move |request, next| signed_in(signed.clone(), request, next));
+    let other = Router::new()
         .route("/strongroom/jobs", get(jobs))
         .route("/strongroom/jobs/{job}/{wish}", post(ask))
         .route("/strongroom/rekey", post(rekey))
@@ -102,6 +108,7 @@ pub(crate) fn router(admin: Admin) -> Router {
     export
         .route_layer(demand(Right::Export))
         .merge(other.route_layer(demand(Right::Administer)))
+        .merge(looks.route_layer(signed))
         .with_state(admin.clone())
         .merge(control::router(&admin))
         .merge(tokens::router(&admin))
@@ -120,6 +127,18 @@ async fn demand(admin: Admin, right: Right, mut request: Request, next: Next) ->
     match admitted {
         Ok(name) => {
             request.extensions_mut().insert(Asking(name.into()));
+            next.run(request).await
+        }
+        Err(refused) => denied(refused),
+    }
+}
+
+async fn signed_in(admin: Admin, mut request: Request, next: Next) -> Response {
+    match identify(&admin, request.headers()).await {
+        Ok(actor) => {
+            request
+                .extensions_mut()
+                .insert(Asking(actor.caller().to_string().into()));
             next.run(request).await
         }
         Err(refused) => denied(refused),
@@ -162,35 +181,75 @@ fn token_of(headers: &HeaderMap) -> Option<String> {
 type Asker = axum::Extension<Asking>;
 
 impl Admin {
+    fn administers(&self, asking: &Asking, account: &Account) -> bool {
+        self.guard.may(&asking.0, account, Right::Administer)
+    }
+
     fn permit(&self, action: Action, asking: &Asking) -> Permit {
         self.permits.permit(self.account, action, Arc::clone(&asking.0))
     }
 }
 
-async fn status(State(admin): State<Admin>, asking: Asker) -> Result<Json<status::Status>, Failed> {
+#[derive(Deserialize)]
+struct StatusAsked {
+    account: Option<String>,
+}
+
+/// Of one account in full, and of every other that the caller may administer in a line.
+async fn status(
+    State(admin): State<Admin>,
+    asking: Asker,
+    Query(asked): Query<StatusAsked>,
+) -> Result<Response, Failed> {
+    let named = match &asked.account {
+        Some(name) => admin.control.account(name),
+        None => admin.control.account_by_id(admin.account),
+    };
+    // One that is not there is not told from one that is not the caller's to see.
+    let Some(account) = named.filter(|account| admin.administers(&asking, account)) else {
+        return Ok(denied(Denied::Forbidden));
+    };
     let binding = admin
         .bindings
         .borrow()
         .iter()
-        .find(|binding| binding.account == admin.account)
+        .find(|binding| binding.account == account.id)
         .cloned();
-    let permit = admin.permit(Action::Administer, &asking);
+    let permit = admin
+        .permits
+        .permit(account.id, Action::Administer, Arc::clone(&asking.0));
     let deployments = Arc::clone(&admin.deployments.borrow());
     let status = status::gather(
         &admin.store,
         admin.clock.as_ref(),
-        &admin.account_name,
+        &account.name,
         &permit,
         binding.as_ref(),
         (admin.journals.rows(), &deployments),
     );
-    Ok(Json(status.await?))
+    let status = status.await?;
+    let accounts = admin.control.accounts().borrow().clone();
+    let accounts = accounts
+        .iter()
+        .filter(|account| admin.administers(&asking, account));
+    let accounts = accounts.map(|account| {
+        let key = admin.store.key_state(account.id).borrow().clone();
+        status::row(account, &key)
+    });
+    let accounts = accounts.collect();
+    Ok(Json(status::Overview { status, accounts }).into_response())
 }
 
-/// Which keys each account's seeds may be under, and what is pinned of it: of the deleted ones too, as long as they are kept.
-async fn pins(State(admin): State<Admin>) -> Json<Vec<status::Pinned>> {
+/// Which keys each account's seeds may be under, and what is pinned of it: of the deleted ones too, as long as they are kept. Of those
+/// alone that the caller may administer.
+async fn pins(State(admin): State<Admin>, asking: Asker) -> Response {
     let all = admin.control.accounts_with_content();
-    Json(all.iter().filter_map(|account| status::pinned(account)).collect())
+    let seen = all.iter().filter(|account| admin.administers(&asking, account));
+    let pins: Vec<_> = seen.filter_map(|account| status::pinned(account)).collect();
+    if pins.is_empty() {
+        return denied(Denied::Forbidden);
+    }
+    Json(pins).into_response()
 }
 
 async fn jobs(State(admin): State<Admin>, asking: Asker) -> Result<Json<Vec<Value>>, Failed> {

@@ -392,22 +392,23 @@ impl Callers {
 
     async fn administrator(&self, token: &str, right: Right) -> Result<String, Denied> {
         let caller = self.caller(token).await?.to_string();
-        let accounts = self.control.accounts();
-        let scope = accounts
-            .borrow()
-            .iter()
-            .find(|account| account.id == self.account)
-            .and_then(|account| account.resource_id().parse::<ResourceId>().ok())
-            .ok_or(Denied::Forbidden)?;
-        let (kind, action) = match right {
-            Right::Administer => (ActionKind::Control, "Microsoft.CognitiveServices/accounts/write"),
-            Right::Export => (ActionKind::Data, "Strongroom/accounts/export/action"),
-        };
-        if self.control.may(&caller, &scope, kind, action) {
+        let account = self.control.account_by_id(self.account);
+        if account.is_some_and(|account| self.holds(&caller, &account, right)) {
             Ok(caller)
         } else {
             Err(Denied::Forbidden)
         }
+    }
+
+    fn holds(&self, caller: &str, account: &Account, right: Right) -> bool {
+        let Ok(scope) = account.resource_id().parse::<ResourceId>() else {
+            return false;
+        };
+        let (kind, action) = match right {
+            Right::Administer => (ActionKind::Control, "Microsoft.CognitiveServices/accounts/write"),
+            Right::Export => (ActionKind::Data, "Strongroom/accounts/export/action"),
+        };
+        self.control.may(caller, &scope, kind, action)
     }
 }
 
@@ -429,6 +430,10 @@ impl Authenticate for Callers {
 impl Guard for Callers {
     fn admit<'a>(&'a self, token: &'a str, right: Right) -> BoxFuture<'a, Result<String, Denied>> {
         Box::pin(self.administrator(token, right))
+    }
+
+    fn may(&self, caller: &str, account: &Account, right: Right) -> bool {
+        self.holds(caller, account, right)
     }
 
     fn actor<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Actor, Denied>> {

@@ -525,7 +525,6 @@ impl Assembly {
             store: store.clone(),
             permits: permits.clone(),
             account: account.id,
-            account_name: account.name.as_str().into(),
             bindings: flows.bindings.clone(),
             deployments: flows.deployments.clone(),
             guard: callers,

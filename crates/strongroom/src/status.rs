@@ -131,6 +131,46 @@ pub(crate) struct JournalRow {
     pub(crate) checkpoint: u64,
 }
 
+/// One account in full, and a line for each that the caller may administer.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Overview {
+    /// The one that was asked for.
+    #[serde(flatten)]
+    pub(crate) status: Status,
+    /// All of them, by name.
+    pub(crate) accounts: Vec<AccountRow>,
+}
+
+/// One account's key.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct AccountRow {
+    /// The account's name.
+    pub(crate) account: String,
+    /// Its id.
+    pub(crate) account_id: String,
+    /// The key that its record names first, as vaults name it.
+    pub(crate) key: Option<String>,
+    /// held, idle, refused, gone, unreachable, throttled, ...
+    pub(crate) state: String,
+    /// Since when, in milliseconds since the Unix epoch.
+    pub(crate) since_ms: u64,
+    /// The vault's last answer, and when it came.
+    pub(crate) last_answer: Option<Answer>,
+}
+
+/// The line of one account.
+pub(crate) fn row(account: &Account, key: &KeyStatus) -> AccountRow {
+    let names = compose::keys(account);
+    AccountRow {
+        account: account.name.clone(),
+        account_id: account.id.to_string(),
+        key: names.and_then(|keys| keys.names().next().map(ToString::to_string)),
+        state: state_name(&key.state).to_owned(),
+        since_ms: key.since_ms,
+        last_answer: last_answer(key),
+    }
+}
+
 /// What the control plane says of one account's seeds.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Pinned {
@@ -224,18 +264,10 @@ fn summary(key: &KeyStatus, clock: &dyn Clock, binding: Option<&Binding>) -> Key
         bound: binding.map(|binding| binding.key.to_string()),
         version: key.key.as_ref().map(|key| key.version().to_owned()),
         branch: key.branch.map(|branch| branch.get()),
-        state: match key.state {
-            KeyState::Idle => "idle",
-            KeyState::Held => "held",
-            KeyState::Denied(denied) => denied_name(denied),
-        }
-        .to_owned(),
+        state: state_name(&key.state).to_owned(),
         since_ms: key.since_ms,
         lease_age_ms: key.lease_age(clock.now()).map(milliseconds),
-        last_answer: key.last_answer.map(|last| Answer {
-            answer: last.denied.map_or("yes", denied_name).to_owned(),
-            at_ms: last.at_ms,
-        }),
+        last_answer: last_answer(key),
         revocation_bound_ms: milliseconds(
             binding.map_or(key.revocation_bound, |bound| bound.revocation_bound),
         ),
@@ -246,6 +278,21 @@ fn summary(key: &KeyStatus, clock: &dyn Clock, binding: Option<&Binding>) -> Key
         }),
         locked_in_memory: (key.state == KeyState::Held).then_some(key.locked_in_memory),
     }
+}
+
+fn state_name(state: &KeyState) -> &'static str {
+    match state {
+        KeyState::Idle => "idle",
+        KeyState::Held => "held",
+        KeyState::Denied(denied) => denied_name(*denied),
+    }
+}
+
+fn last_answer(key: &KeyStatus) -> Option<Answer> {
+    key.last_answer.map(|last| Answer {
+        answer: last.denied.map_or("yes", denied_name).to_owned(),
+        at_ms: last.at_ms,
+    })
 }
 
 fn denied_name(denied: KeyDenied) -> &'static str {

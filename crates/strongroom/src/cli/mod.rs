@@ -73,7 +73,7 @@ enum Command {
     TokenKey(token_key::TokenKeyArgs),
     /// Account, customer key, lease, and what is sealed under which key version.
     #[command(after_help = EXIT_CODES)]
-    Status(InstanceArgs),
+    Status(StatusArgs),
     /// Walk every byte that the service stored and say what it is.
     #[command(after_help = EXIT_CODES)]
     Verify(VerifyArgs),
@@ -118,6 +118,15 @@ struct InstanceArgs {
     /// How to print.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
+}
+
+#[derive(Args, Debug)]
+struct StatusArgs {
+    #[command(flatten)]
+    instance: InstanceArgs,
+    /// The account to show in full; the instance's own, if left out.
+    #[arg(long)]
+    account: Option<String>,
 }
 
 /// How a command prints.

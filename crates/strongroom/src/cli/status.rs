@@ -4,17 +4,24 @@ use reqwest::Method;
 
 use super::client::Instance;
 use super::table::{self, Table};
-use super::{CliError, Failure, InstanceArgs, Output};
-use crate::status::Status;
+use super::{CliError, Failure, Output, StatusArgs};
+use crate::status::{AccountRow, Overview, Status};
 
-pub(super) fn run(args: &InstanceArgs) -> Result<(), CliError> {
-    let instance = Instance::find(args.folder.folder()?)?;
-    let answer = instance.admin(Method::GET, "status", None)?;
-    if args.output == Output::Json {
+pub(super) fn run(args: &StatusArgs) -> Result<(), CliError> {
+    let instance = Instance::find(args.instance.folder.folder()?)?;
+    let account = args.account.as_deref();
+    let query: Vec<_> = account.map(|name| ("account", name)).into_iter().collect();
+    let answer = instance.ask(Method::GET, "status", &query, None)?;
+    if args.instance.output == Output::Json {
         return table::json(&answer);
     }
-    let status: Status = serde_json::from_value(answer).map_err(|_| Failure::Protocol("a status"))?;
+    let overview: Overview = serde_json::from_value(answer).map_err(|_| Failure::Protocol("a status"))?;
+    let Overview { status, accounts } = overview;
     facts(&status).print()?;
+    if accounts.len() > 1 {
+        table::line("")?;
+        others(&accounts).print()?;
+    }
     table::line("")?;
     journals(&status).print()?;
     table::line("")?;
@@ -76,6 +83,23 @@ fn facts(status: &Status) -> Table {
             None => "unknown".to_owned(),
         },
     );
+    table
+}
+
+fn others(accounts: &[AccountRow]) -> Table {
+    let mut table = Table::new(&["Account", "Key", "State", "Last vault answer"]);
+    for row in accounts {
+        let answer = row.last_answer.as_ref();
+        table.row([
+            row.account.clone(),
+            row.key.clone().unwrap_or_else(|| "-".to_owned()),
+            format!("{} since {}", row.state, moment(row.since_ms)),
+            answer.map_or_else(
+                || "-".to_owned(),
+                |last| format!("{} at {}", last.answer, moment(last.at_ms)),
+            ),
+        ]);
+    }
     table
 }
 
