@@ -21,7 +21,7 @@ use strongroom_control::{
 };
 use strongroom_journal::{Journal, SigningKey};
 use strongroom_seal::{AccountId, BoxFuture, Clock, Moment};
-use strongroom_vault::{RootKey, VaultEngine};
+use strongroom_vault::{JournalAudit, RootKey, VaultEngine};
 use uuid::Uuid;
 
 const ACCOUNTS: usize = 10_000;
@@ -221,14 +221,18 @@ fn plane(folder: &Path) -> Control {
 fn open(folder: &Path) -> (Control, Arm) {
     let clock: Arc<dyn Clock> = Arc::new(StillClock);
     let control = plane(folder);
-    let key =
-        SigningKey::load_or_create(&folder.join("journal-key"), "strongroom.localhost/control").unwrap();
+    let journal = |name: &str| {
+        let key = folder.join(format!("{name}-key"));
+        let key = SigningKey::load_or_create(&key, "strongroom.localhost/x").unwrap();
+        Journal::open(&folder.join(name), key).unwrap()
+    };
     let arm = Arm::open(ArmParts {
         folder: folder.join("control"),
         verifier: control.issuer(AUTHORITY).verifier([]),
         control: control.clone(),
         login: AUTHORITY.to_owned(),
-        journal: Journal::open(&folder.join("journal"), key).unwrap(),
+        journal: journal("journal"),
+        audit: Arc::new(JournalAudit::new(journal("vault-journal"))),
         service: Arc::new(Nobody),
         clock,
     });

@@ -68,6 +68,7 @@ fn main() {
     let caller = Caller {
         object_id: template.identity.unwrap().to_string(),
         app_id: None,
+        upn: None,
         tenant: control.tenant(),
         issuer: String::new(),
     };

@@ -166,6 +166,7 @@ fn the_vault_asks_and_roles_answer() {
     let caller = Caller {
         object_id: identity.to_string(),
         app_id: None,
+        upn: None,
         tenant: control.tenant(),
         issuer: String::new(),
     };

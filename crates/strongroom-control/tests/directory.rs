@@ -9,10 +9,12 @@ mod rig;
 use rig::{NOW, Rig, assign, code};
 use serde_json::json;
 use strongroom_azure::ResourceId;
+use strongroom_azure::token::Signer;
 use strongroom_control::{
-    Account, Encryption, NewIdentity, NewSecret, PrincipalFilter, PrincipalKind, PrincipalType,
+    Account, Encryption, ExternalKeys, NewFederation, NewIdentity, NewSecret, PrincipalFilter, PrincipalKind,
+    PrincipalType,
 };
-use strongroom_vault::KeyAction;
+use strongroom_vault::{Access, Caller, KeyAction};
 use uuid::Uuid;
 
 #[test]
@@ -328,6 +330,39 @@ fn an_identity_that_is_made_anew_under_the_name_of_another_is_not_the_accounts()
         rig.control.account("acct").unwrap().user_assigned,
         with.user_assigned
     );
+}
+
+#[test]
+fn an_identity_that_others_can_sign_in_as_is_no_trusted_service() {
+    let rig = Rig::new();
+    let made = rig.owner.create_identity(&identity("service-id")).unwrap();
+    let caller = Caller {
+        object_id: made.object_id.to_string(),
+        app_id: None,
+        upn: None,
+        tenant: rig.control.tenant(),
+        issuer: String::new(),
+    };
+    let is_trusted = || rig.control.is_trusted_service(&caller);
+    assert!(!is_trusted(), "it is no account's");
+    rig.account("acct");
+    rig.owner
+        .add_account_identity("acct", made.resource().unwrap())
+        .unwrap();
+    assert!(is_trusted());
+    let federation = NewFederation {
+        display_name: None,
+        issuer: "https://cluster.example/".to_owned(),
+        subject: "app".to_owned(),
+        audience: None,
+        keys: ExternalKeys::Fixed(Signer::generate().unwrap().jwks()),
+    };
+    let federation = rig.owner.add_federation(made.object_id, federation).unwrap();
+    assert!(!is_trusted(), "whom the cluster vouches for has its tokens too");
+    rig.owner
+        .remove_credential(made.object_id, federation.id)
+        .unwrap();
+    assert!(is_trusted());
 }
 
 #[test]

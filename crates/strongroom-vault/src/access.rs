@@ -10,6 +10,8 @@ pub struct Caller {
     pub object_id: String,
     /// The application the token was issued to, where there is one.
     pub app_id: Option<String>,
+    /// The name that a user signs in with.
+    pub upn: Option<String>,
     /// The tenant the token was issued in.
     pub tenant: String,
     /// The issuer that signed the token.

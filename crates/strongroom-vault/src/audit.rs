@@ -55,6 +55,12 @@ pub struct AuditClaims {
     /// The principal.
     #[serde(rename = "http://schemas.microsoft.com/identity/claims/objectidentifier")]
     pub object_id: String,
+    /// The name that a user signs in with.
+    #[serde(
+        rename = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub upn: Option<String>,
     /// The application.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub appid: Option<String>,
@@ -78,6 +84,7 @@ impl From<&Caller> for AuditClaims {
     fn from(caller: &Caller) -> Self {
         Self {
             object_id: caller.object_id.clone(),
+            upn: caller.upn.clone(),
             appid: caller.app_id.clone(),
         }
     }

@@ -199,6 +199,7 @@ mod tests {
         Caller {
             object_id: object_id.to_owned(),
             app_id: app_id.map(ToOwned::to_owned),
+            upn: None,
             tenant: tenant.to_owned(),
             issuer: "issuer".to_owned(),
         }

@@ -178,6 +178,7 @@ impl House {
             appid: Some("app".to_owned()),
             idtyp: Some("app".to_owned()),
             resource: None,
+            upn: None,
             uti: None,
         }
     }

@@ -594,6 +594,7 @@ async fn open_arm(
         login: format!("https://localhost:{}", ports.https),
         clock: Arc::clone(clock),
         journal: grounds.journals.control().clone(),
+        audit: Arc::new(JournalAudit::new(grounds.journals.vault().clone())),
         service: Arc::new(service),
     };
     blocking(move || {

@@ -26,6 +26,9 @@ pub struct Claims {
     /// `app` for applications, `user` for users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idtyp: Option<String>,
+    /// The name that a user signs in with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upn: Option<String>,
     /// The Azure resource that a managed identity belongs to.
     #[serde(default, rename = "xms_mirid", skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,

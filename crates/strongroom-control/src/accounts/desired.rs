@@ -1,6 +1,6 @@
 //! What somebody wants of an account: read by the door, applied here, all of it or nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};

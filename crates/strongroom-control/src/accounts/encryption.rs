@@ -284,6 +284,7 @@ impl Judged<'_> {
         let caller = Caller {
             object_id: identity.object_id.to_string(),
             app_id: identity.client_id().map(|id| id.to_string()),
+            upn: None,
             tenant: self.control.tenant(),
             issuer: String::new(),
         };

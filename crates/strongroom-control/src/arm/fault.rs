@@ -3,6 +3,7 @@
 use http::StatusCode;
 use strongroom_azure::{ErrorStatus, Problem, ResourceId};
 use strongroom_journal::JournalError;
+use strongroom_vault::AuditError;
 
 /// What a handler gives back.
 pub(crate) type Outcome<T> = Result<T, Fault>;
@@ -22,6 +23,9 @@ pub(crate) enum Fault {
     /// The activity log does not take entries.
     #[error("the activity log: {0}")]
     Activity(#[from] JournalError),
+    /// The vaults' log does not take entries.
+    #[error("the vaults' log: {0}")]
+    Unrecorded(#[from] AuditError),
     /// The work broke off.
     #[error("the work was interrupted")]
     Interrupted,
@@ -54,8 +58,11 @@ impl Fault {
             Self::Refused(problem) => *problem,
             Self::Activity(error) => {
                 tracing::error!(%error, "a request was not done or not confirmed");
-                let message = "The activity log does not take entries now. Please try again.";
-                Problem::new(ErrorStatus::UNAVAILABLE, "ServiceUnavailable", message).with_retry_after(1)
+                no_log("The activity log does not take entries now. Please try again.")
+            }
+            Self::Unrecorded(error) => {
+                tracing::error!(%error, "a request was done and not confirmed");
+                no_log("The log of the vaults does not take entries now. Please try again.")
             }
             other => {
                 tracing::error!(error = %other, "a request of Resource Manager failed");
@@ -64,6 +71,10 @@ impl Fault {
             }
         }
     }
+}
+
+fn no_log(message: &str) -> Problem {
+    Problem::new(ErrorStatus::UNAVAILABLE, "ServiceUnavailable", message).with_retry_after(1)
 }
 
 pub(crate) fn bad(code: &str, message: impl Into<String>) -> Fault {

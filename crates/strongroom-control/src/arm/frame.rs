@@ -15,11 +15,12 @@ use strongroom_vault::ClientAddress;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::audit::Record;
 use super::call::{Answer, Call, set};
 use super::event::{Event, Progress, cut};
 use super::fault::{Fault, Outcome, bad, missing};
 use super::place::Place;
-use super::route::{Names, Permission, Route};
+use super::route::{Handler, Names, Permission, Route};
 use super::{Arm, Shared, locks, time};
 use crate::limits::{ARM_BODY_ARRIVAL, ARM_DEPTH, REQUEST_ID};
 use crate::roles::ActionKind;
@@ -29,6 +30,15 @@ const AUDIENCES: [&str; 2] = [
     "https://management.core.windows.net",
     "https://management.azure.com",
 ];
+
+/// A request that was not admitted yet.
+struct Asked {
+    parts: Parts,
+    body: Body,
+    longest: usize,
+    permission: Permission,
+    correlation: String,
+}
 
 /// The ids of one request.
 struct Ids {
@@ -61,7 +71,7 @@ impl Shared {
     async fn serve(self: Arc<Self>, parts: Parts, body: Body, correlation: String) -> Outcome<Answer> {
         let path = decoded_path(&parts)?;
         let (route, names) = self.route(&parts.method, &path)?;
-        let (permission, longest) = (route.permission, route.body);
+        let (permission, longest, audit) = (route.permission, route.body, route.audit);
         let handler = Arc::clone(&route.handler);
         let now_ms = time::now_ms(&*self.clock);
         let mut call = Call {
@@ -81,16 +91,50 @@ impl Shared {
         if permission == Permission::Open {
             return handler(Arc::new(call)).await;
         }
-        let claims = self.authenticate(&parts).await?;
-        call.claims = Some(claims.clone());
+        call.claims = Some(self.authenticate(&parts).await?);
+        let mut record = audit.map(|operation| Record::begin(operation, &call, &parts, &correlation));
+        let asked = Asked {
+            parts,
+            body,
+            longest,
+            permission,
+            correlation,
+        };
+        let done = self.done(call, asked, handler, record.as_mut()).await;
+        match record {
+            Some(record) => record.end(&self, done).await,
+            None => done,
+        }
+    }
+
+    /// Admits a request of a known caller and does what it asks for, on record if that is a write.
+    async fn done(
+        &self,
+        mut call: Call,
+        asked: Asked,
+        handler: Handler,
+        record: Option<&mut Record>,
+    ) -> Outcome<Answer> {
+        let Asked {
+            parts,
+            body,
+            longest,
+            permission,
+            correlation,
+        } = asked;
+        let now_ms = call.now_ms;
         let (action, target) = action(permission, &call)?;
-        let mut event =
-            logged(&action).then(|| event_of(&call, &parts, claims, &action, &target, correlation));
+        let mut event = logged(&action)
+            .then(|| event_of(&call, &parts, &action, &target, correlation))
+            .flatten();
         let admitted = self
             .admit(&mut call, &parts, body, longest, (permission, &action, &target))
             .await;
         if let Some(event) = &mut event {
             event.asking(&call.body);
+        }
+        if let Some(record) = record {
+            record.asking(&call.body);
         }
         if let Err(fault) = admitted {
             return Err(self.refused(event.as_ref(), fault).await);
@@ -277,16 +321,15 @@ fn action(permission: Permission, call: &Call) -> Outcome<(String, ResourceId)> 
 fn event_of(
     call: &Call,
     parts: &Parts,
-    claims: Claims,
     action: &str,
     target: &ResourceId,
     correlation: String,
-) -> Event {
+) -> Option<Event> {
     let address = parts.extensions.get::<ClientAddress>();
-    Event {
+    Some(Event {
         action: cut(action),
         target: target.to_string(),
-        claims,
+        claims: call.claims.clone()?,
         correlation,
         operation: Uuid::new_v4().to_string(),
         request: cut(call.header("x-ms-client-request-id").unwrap_or_default()),
@@ -297,7 +340,7 @@ fn event_of(
         began_ms: call.now_ms,
         asked: None,
         answered: None,
-    }
+    })
 }
 
 fn denied(call: &Call, action: &str, target: &ResourceId) -> Fault {

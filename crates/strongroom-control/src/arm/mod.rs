@@ -2,7 +2,7 @@
 //!
 //! - `route`: the table; `frame`: what every request passes, in one order; `call`: what handlers see and answer.
 //! - `inventory`: what there is, one row each; providers that keep their things elsewhere put a row here for each.
-//! - `activity`: who did what, in a journal; `operations`: what goes on after its answer.
+//! - `activity`: who did what, in a journal; `audit`: what was done to vaults, in theirs; `operations`: what goes on after its answer.
 //! - `groups`, `subscriptions`, `locks`, `authorization`, `identities`, `tags`, `listing`, `providers`, `insights`,
 //!   `diagnostics`, `graph`: the providers of the frame; `cognitive`, `key_vault`, `private_links`: what has a meaning of its own;
 //!   `state`: every type that nobody provides, as plain state.
@@ -10,6 +10,7 @@
 //! A provider is one file with a function that gives its routes; it is added in [`Arm::open`].
 
 mod activity;
+mod audit;
 mod authorization;
 pub(crate) mod call;
 mod cognitive;
@@ -46,6 +47,7 @@ use strongroom_azure::ResourceId;
 use strongroom_azure::token::Verifier;
 use strongroom_journal::{Journal, JournalError};
 use strongroom_seal::Clock;
+use strongroom_vault::AuditSink;
 use tokio::sync::{Notify, Semaphore};
 
 use self::activity::Activity;
@@ -75,6 +77,8 @@ pub struct ArmParts {
     pub clock: Arc<dyn Clock>,
     /// What the activity log is kept in. Nobody else writes to it.
     pub journal: Journal,
+    /// Where what is done to vaults is recorded, beside what is done with their keys.
+    pub audit: Arc<dyn AuditSink>,
     /// The AI service, which the accounts are of.
     pub service: Arc<dyn AiService>,
 }
@@ -93,6 +97,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) inventory: Inventory,
     pub(crate) activity: Activity,
+    pub(crate) audit: Arc<dyn AuditSink>,
     pub(crate) deliveries: Deliveries,
     pub(crate) service: Arc<dyn AiService>,
     /// Something may be due sooner than was thought.
@@ -156,6 +161,7 @@ impl Arm {
                 clock: parts.clock,
                 inventory,
                 activity,
+                audit: parts.audit,
                 deliveries: Deliveries::default(),
                 service: parts.service,
                 stirred: Arc::default(),

@@ -25,6 +25,8 @@ pub(crate) struct Route {
     /// Longest body in bytes; 0 for none, which is then not read.
     pub(crate) body: usize,
     pub(crate) handler: Handler,
+    /// What Key Vault's log calls it, if it is in there.
+    pub(crate) audit: Option<&'static str>,
 }
 
 /// What the caller must hold.
@@ -67,7 +69,15 @@ impl Route {
             permission,
             body,
             handler,
+            audit: None,
         }
+    }
+
+    /// The same, recorded in the vaults' log under this name, reads and refusals too.
+    #[must_use]
+    pub(crate) fn audited(mut self, operation: &'static str) -> Self {
+        self.audit = Some(operation);
+        self
     }
 }
 

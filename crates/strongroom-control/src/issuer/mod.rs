@@ -142,6 +142,7 @@ impl TokenIssuer {
             appid: principal.client_id().map(|id| id.to_string()),
             idtyp: Some("app".to_owned()),
             resource: principal.resource().map(str::to_owned),
+            upn: None,
             uti: Some(Uuid::new_v4().simple().to_string()),
         };
         let failed = |error: &dyn std::error::Error| {

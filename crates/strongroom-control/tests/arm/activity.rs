@@ -168,6 +168,7 @@ async fn a_lost_database_beside_a_log_of_writes_is_not_begun_anew() {
         login: String::new(),
         clock: std::sync::Arc::new(crate::rig::TickingClock::default()),
         journal: rig.journal.clone(),
+        audit: rig.audits.clone(),
         service: rig.service.clone(),
     };
     assert!(matches!(

@@ -344,6 +344,7 @@ async fn an_object_id_of_ours_in_a_token_of_another_tenant_is_nobody() {
         appid: None,
         idtyp: None,
         resource: None,
+        upn: None,
         uti: None,
     };
     let told = rig

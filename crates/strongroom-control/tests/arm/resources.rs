@@ -4,7 +4,36 @@ use serde_json::{Value, json};
 use crate::rig::{Rig, Told};
 
 const GROUP: &str = "{sub}/resourceGroups/rg";
+/// What can be put into a group, each by its own provider.
+const OF_GROUP: [&str; 5] = [
+    "Microsoft.Storage/storageAccounts/one",
+    "Microsoft.CognitiveServices/accounts/one",
+    "Microsoft.KeyVault/vaults/kv1",
+    "Microsoft.ManagedIdentity/userAssignedIdentities/identity",
+    "Microsoft.Network/privateEndpoints/end",
+];
 const ACCOUNT: &str = "{sub}/resourceGroups/rg/providers/Microsoft.Storage/storageAccounts/one";
+
+#[tokio::test]
+async fn nothing_is_put_into_a_group_that_is_being_deleted() {
+    let rig = Rig::new().await;
+    rig.group("rg").await;
+    // As in the midst of its deletion.
+    let path = rig.place.path().join("control/resources.db");
+    let database = rusqlite::Connection::open(path).unwrap();
+    let deleting = "UPDATE resource SET json = json_set(json, '$.properties.provisioningState', 'Deleting') WHERE name = 'rg' COLLATE NOCASE";
+    assert_eq!(database.execute(deleting, []).unwrap(), 1);
+    for what in OF_GROUP {
+        let body = json!({"location": "eastus", "properties": {"tenantId": rig.control.tenant(), "sku": {"family": "A", "name": "standard"}}});
+        let told = rig.put(&format!("{GROUP}/providers/{what}"), body).await;
+        assert_eq!(
+            (told.status.as_u16(), told.code()),
+            (409, "ResourceGroupBeingDeleted"),
+            "{what}"
+        );
+    }
+    assert!(rig.control.account("one").is_none() && rig.vaults.vault("kv1").is_err());
+}
 
 #[tokio::test]
 async fn a_group_is_made_shown_changed_and_goes_with_all_that_is_in_it() {

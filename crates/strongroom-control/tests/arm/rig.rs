@@ -1,8 +1,9 @@
 //! A control plane on a disk of its own, and two callers: an owner of the subscription, and somebody without any role.
 
 use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use strongroom_control::{
 };
 use strongroom_journal::{Journal, SigningKey};
 use strongroom_seal::{AccountId, BoxFuture, Clock, Moment};
-use strongroom_vault::{RootKey, VaultEngine};
+use strongroom_vault::{AuditError, AuditEvent, AuditSink, ClientAddress, RootKey, VaultEngine};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -124,12 +125,33 @@ impl AiService for Service {
     }
 }
 
+/// The vaults' log.
+#[derive(Default)]
+pub(crate) struct Audits {
+    pub(crate) events: Mutex<Vec<AuditEvent>>,
+    pub(crate) is_shut: AtomicBool,
+}
+
+impl AuditSink for Audits {
+    fn record(&self, event: AuditEvent) -> BoxFuture<'_, Result<(), AuditError>> {
+        let kept = match self.is_shut.load(Ordering::Relaxed) {
+            true => Err(AuditError::Busy),
+            false => {
+                self.events.lock().unwrap().push(event);
+                Ok(())
+            }
+        };
+        Box::pin(std::future::ready(kept))
+    }
+}
+
 pub(crate) struct Rig {
     pub(crate) arm: Arm,
     pub(crate) graph: Graph,
     pub(crate) control: Control,
     pub(crate) vaults: VaultEngine,
     pub(crate) journal: Journal,
+    pub(crate) audits: Arc<Audits>,
     pub(crate) service: Arc<Service>,
     pub(crate) subscription: String,
     issuer: TokenIssuer,
@@ -211,6 +233,7 @@ impl Rig {
         let issuer = control.issuer(AUTHORITY);
         let journal = open_journal(place.path());
         let service = Arc::new(Service::default());
+        let audits = Arc::new(Audits::default());
         let arm = Arm::open(ArmParts {
             folder: place.path().join("control"),
             control: control.clone(),
@@ -218,6 +241,7 @@ impl Rig {
             login: AUTHORITY.to_owned(),
             clock,
             journal: journal.clone(),
+            audit: Arc::clone(&audits) as _,
             service: Arc::clone(&service) as _,
         })
         .unwrap();
@@ -229,6 +253,7 @@ impl Rig {
             control,
             vaults,
             journal,
+            audits,
             service,
             subscription,
             issuer,
@@ -348,7 +373,8 @@ impl Rig {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.send(request.body(body).unwrap()).await
+        let here = ClientAddress(Ipv4Addr::LOCALHOST.into());
+        self.send(request.extension(here).body(body).unwrap()).await
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Told {

@@ -277,6 +277,127 @@ async fn a_deleted_vault_is_seen_recovered_and_purged() {
 }
 
 #[tokio::test]
+async fn what_is_done_to_a_vault_is_in_the_vaults_log_reads_and_refusals_too() {
+    let rig = Rig::new().await;
+    make(&rig).await;
+    let from = [("x-ms-client-request-id", "11-22"), ("user-agent", "az")];
+    let ask = async |method: Method, path: &str, body: Value| {
+        rig.ask_as(&rig.owner, method, path, body, &from).await
+    };
+    ask(Method::GET, VAULT, Value::Null).await;
+    ask(Method::GET, VAULTS, Value::Null).await;
+    ask(Method::PATCH, VAULT, json!({"tags": {}})).await;
+    let policies = json!({"properties": {"accessPolicies": []}});
+    ask(Method::PUT, &format!("{VAULT}/accessPolicies/add"), policies).await;
+    let key = json!({"properties": {"kty": "RSA"}});
+    ask(Method::PUT, &format!("{VAULT}/keys/k1"), key).await;
+    ask(Method::GET, &format!("{VAULT}/keys/k1"), Value::Null).await;
+    rig.ask_as(&rig.nobody, Method::DELETE, VAULT, Value::Null, &from)
+        .await;
+    ask(Method::DELETE, VAULT, Value::Null).await;
+    ask(Method::GET, DELETED, Value::Null).await;
+    ask(
+        Method::GET,
+        "{sub}/providers/Microsoft.KeyVault/deletedVaults",
+        Value::Null,
+    )
+    .await;
+    ask(Method::PUT, VAULT, asked(&rig, json!({"createMode": "recover"}))).await;
+    ask(Method::DELETE, VAULT, Value::Null).await;
+    ask(Method::POST, &format!("{DELETED}/purge"), Value::Null).await;
+    ask(Method::GET, VAULT, Value::Null).await;
+    let events = std::mem::take(&mut *rig.audits.events.lock().unwrap());
+    let seen: Vec<_> = events
+        .iter()
+        .map(|event| {
+            (
+                event.operation_name,
+                event.result_signature.as_str(),
+                event.properties.http_status_code,
+            )
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("VaultPut", "OK", 201),
+            ("VaultGet", "OK", 200),
+            ("VaultList", "OK", 200),
+            ("VaultPatch", "OK", 200),
+            ("VaultPatch", "OK", 200),
+            ("KeyCreate", "OK", 200),
+            ("KeyGet", "OK", 200),
+            ("VaultDelete", "AuthorizationFailed", 403),
+            ("VaultDelete", "OK", 200),
+            ("VaultGetDeleted", "OK", 200),
+            ("VaultListDeleted", "OK", 200),
+            ("VaultRecover", "OK", 200),
+            ("VaultDelete", "OK", 200),
+            ("VaultPurge", "OK", 202),
+            ("VaultGet", "ResourceNotFound", 404),
+        ]
+    );
+    let vault = VAULT.replace("{sub}", &rig.subscription).to_uppercase();
+    for event in &events[1..] {
+        let shown = serde_json::to_value(event).unwrap();
+        assert!(shown["time"].as_str().unwrap().ends_with('Z'), "{shown}");
+        assert!(
+            shown["durationMs"].as_str().unwrap().parse::<u64>().is_ok(),
+            "{shown}"
+        );
+        for (place, text) in [
+            ("/operationVersion", "2024-11-01"),
+            ("/category", "AuditEvent"),
+            ("/callerIpAddress", "127.0.0.1"),
+            ("/correlationId", "11-22"),
+            ("/properties/clientInfo", "az"),
+        ] {
+            assert_eq!(
+                shown.pointer(place).and_then(Value::as_str),
+                Some(text),
+                "{place} of {shown}"
+            );
+        }
+        let claim = &shown["identity"]["claim"];
+        let who = &claim["http://schemas.microsoft.com/identity/claims/objectidentifier"];
+        let is_refused = shown["resultSignature"] == "AuthorizationFailed";
+        assert_eq!(
+            *who,
+            json!(if is_refused { rig.nobody_id } else { rig.owner_id }),
+            "{shown}"
+        );
+        assert!(claim["appid"].is_string(), "{shown}");
+        assert_eq!(
+            shown.get("resultDescription").is_some(),
+            shown["resultType"] == "Failed",
+            "{shown}"
+        );
+        let uri = shown["properties"]["requestUri"].as_str().unwrap();
+        assert!(
+            uri.starts_with("https://management.localhost:8443/subscriptions/"),
+            "{uri}"
+        );
+        let is_list = event.operation_name.contains("List");
+        assert_eq!(event.resource_id == vault, !is_list, "{shown}");
+        let id = shown["properties"]["id"].as_str().unwrap();
+        assert_eq!(
+            id.starts_with("https://kv1.vault.localhost:8443/"),
+            !is_list,
+            "{shown}"
+        );
+    }
+
+    // What was done is not told without its record; a refusal is told all the same.
+    rig.audits
+        .is_shut
+        .store(true, std::sync::atomic::Ordering::Relaxed);
+    let told = rig.put(VAULT, asked(&rig, json!({}))).await;
+    assert_eq!((told.status.as_u16(), told.code()), (503, "ServiceUnavailable"));
+    let told = ask(Method::GET, &VAULT.replace("kv1", "none"), Value::Null).await;
+    assert_eq!(told.code(), "ResourceNotFound");
+}
+
+#[tokio::test]
 async fn a_row_that_is_too_old_lets_nobody_assign_roles_on_a_vault_that_went() {
     let rig = Rig::new().await;
     let scope = make(&rig).await.body["id"].as_str().unwrap().parse().unwrap();

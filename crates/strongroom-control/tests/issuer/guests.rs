@@ -36,6 +36,7 @@ fn token(entra: &Signer, issuer: &str, tenant: &str, oid: Uuid) -> String {
         appid: None,
         idtyp: None,
         resource: None,
+        upn: None,
         uti: None,
     };
     entra.sign(&claims).unwrap()
@@ -52,6 +53,7 @@ async fn a_guest_has_the_roles_that_were_assigned_to_it_here() {
         let caller = Caller {
             object_id: claims.oid.clone(),
             app_id: None,
+            upn: None,
             tenant: claims.tid.clone(),
             issuer: claims.iss.clone(),
         };

@@ -115,6 +115,7 @@ impl Rig {
         let caller = Caller {
             object_id: principal.to_string(),
             app_id: None,
+            upn: None,
             tenant: self.control.tenant(),
             issuer: String::new(),
         };

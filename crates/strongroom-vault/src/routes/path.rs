@@ -145,6 +145,8 @@ pub(crate) enum PathFault {
     Name,
     /// The key's version is not acceptable.
     Version,
+    /// An HSM would vouch for a key, and there is none.
+    Attestation,
 }
 
 impl Target {
@@ -204,6 +206,9 @@ fn below_keys(method: &Method, rest: &[&str]) -> Result<Target, PathFault> {
         }
         (&Method::PUT, [name, verb]) if verb.eq_ignore_ascii_case("rotationpolicy") => {
             Target::of(Operation::SetRotationPolicy, name, None)
+        }
+        (&Method::GET, [_, _, verb]) if verb.eq_ignore_ascii_case("attestation") => {
+            Err(PathFault::Attestation)
         }
         (&Method::PUT, [name]) => Target::of(Operation::ImportKey, name, None),
         (&Method::POST, [verb]) if verb.eq_ignore_ascii_case("restore") => {
@@ -353,6 +358,7 @@ mod tests {
     fn other_paths_methods_and_names_are_told_apart() {
         for (method, path, expected) in [
             (Method::GET, "/", PathFault::Unknown),
+            (Method::GET, "/keys/cmk/abc/attestation", PathFault::Attestation),
             (Method::GET, "/secrets/N", PathFault::Unknown),
             (Method::POST, "/keys/N/sing", PathFault::Unknown),
             (Method::POST, "/keys/N/ab12/create", PathFault::Unknown),

@@ -142,6 +142,7 @@ pub(super) fn path(fault: PathFault) -> Problem {
         ),
         PathFault::Name => bad_request("A key's name has 1 to 127 letters, digits and hyphens."),
         PathFault::Version => bad_request("A key's version has letters and digits only."),
+        PathFault::Attestation => bad_request("A key of this vault has no attestation: it is not in an HSM."),
     }
 }
 

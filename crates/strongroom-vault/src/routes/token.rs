@@ -62,6 +62,7 @@ impl From<Claims> for Caller {
         Self {
             object_id: claims.oid,
             app_id: claims.appid,
+            upn: claims.upn,
             tenant: claims.tid,
             issuer: claims.iss,
         }

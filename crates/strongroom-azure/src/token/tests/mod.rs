@@ -32,6 +32,7 @@ fn claims() -> Claims {
         appid: Some("app".to_owned()),
         idtyp: Some("app".to_owned()),
         resource: None,
+        upn: None,
         uti: None,
     }
 }

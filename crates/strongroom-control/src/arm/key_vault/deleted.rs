@@ -18,15 +18,16 @@ pub(super) fn routes() -> Vec<Route> {
     let read_all = Permission::Action("Microsoft.KeyVault/deletedVaults/read");
     let read = Permission::Action("Microsoft.KeyVault/locations/deletedVaults/read");
     vec![
-        Route::new(Method::GET, all, read_all, 0, blocking(list)),
-        Route::new(Method::GET, one, read, 0, blocking(get)),
+        Route::new(Method::GET, all, read_all, 0, blocking(list)).audited("VaultListDeleted"),
+        Route::new(Method::GET, one, read, 0, blocking(get)).audited("VaultGetDeleted"),
         Route::new(
             Method::POST,
             purge,
             Permission::OfType("action"),
             0,
             blocking(begin_purge),
-        ),
+        )
+        .audited("VaultPurge"),
     ]
 }
 

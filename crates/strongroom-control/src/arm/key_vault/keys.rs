@@ -24,11 +24,12 @@ pub(super) fn routes() -> Vec<Route> {
     let write = Permission::Action("Microsoft.KeyVault/vaults/keys/write");
     let read_versions = Permission::Action("Microsoft.KeyVault/vaults/keys/versions/read");
     vec![
-        Route::new(Method::GET, all, read, 0, handler(list)),
-        Route::new(Method::GET, one, read, 0, handler(get)),
-        Route::new(Method::PUT, one, write, ARM_BODY, handler(put)),
-        Route::new(Method::GET, versions, read_versions, 0, handler(list_versions)),
-        Route::new(Method::GET, version, read_versions, 0, handler(get)),
+        Route::new(Method::GET, all, read, 0, handler(list)).audited("KeyList"),
+        Route::new(Method::GET, one, read, 0, handler(get)).audited("KeyGet"),
+        Route::new(Method::PUT, one, write, ARM_BODY, handler(put)).audited("KeyCreate"),
+        Route::new(Method::GET, versions, read_versions, 0, handler(list_versions))
+            .audited("KeyListVersions"),
+        Route::new(Method::GET, version, read_versions, 0, handler(get)).audited("KeyGet"),
     ]
 }
 

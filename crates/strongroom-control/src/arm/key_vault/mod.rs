@@ -16,7 +16,7 @@ use super::fault::{Fault, Outcome, bad, no_resource};
 use super::inventory::{Resource, Rows, Selection, key};
 use super::listing::{self, List};
 use super::route::{Permission, Route, blocking};
-use super::{Shared, groups, private_links, state, tags, time};
+use super::{Shared, audit, groups, private_links, state, tags, time};
 use crate::limits::{ARM_BATCH, ARM_BODY};
 use crate::vaults::{PolicyChange, VAULT_DOMAIN, VaultBody, is_reserved, policies_shape, vault_shape};
 
@@ -40,19 +40,20 @@ pub(crate) fn routes() -> Vec<Route> {
     let write_policies = Permission::Action("Microsoft.KeyVault/vaults/accessPolicies/write");
     let check_name = Permission::Action("Microsoft.KeyVault/checkNameAvailability/read");
     let mut routes = vec![
-        Route::new(Method::GET, all, Permission::Signed, 0, blocking(list)),
-        Route::new(Method::GET, here, Permission::Signed, 0, blocking(list)),
-        Route::new(Method::GET, one, read, 0, blocking(get)),
-        Route::new(Method::PUT, one, write, ARM_BODY, blocking(put)),
-        Route::new(Method::PATCH, one, write, ARM_BODY, blocking(patch)),
-        Route::new(Method::DELETE, one, delete, 0, blocking(remove)),
+        Route::new(Method::GET, all, Permission::Signed, 0, blocking(list)).audited("VaultList"),
+        Route::new(Method::GET, here, Permission::Signed, 0, blocking(list)).audited("VaultList"),
+        Route::new(Method::GET, one, read, 0, blocking(get)).audited("VaultGet"),
+        Route::new(Method::PUT, one, write, ARM_BODY, blocking(put)).audited(audit::PUT),
+        Route::new(Method::PATCH, one, write, ARM_BODY, blocking(patch)).audited("VaultPatch"),
+        Route::new(Method::DELETE, one, delete, 0, blocking(remove)).audited("VaultDelete"),
         Route::new(
             Method::PUT,
             policies,
             write_policies,
             ARM_BODY,
             blocking(change_policies),
-        ),
+        )
+        .audited("VaultPatch"),
         Route::new(
             Method::POST,
             name,
@@ -95,7 +96,7 @@ fn no_hsms() -> Vec<Route> {
 
 impl Shared {
     /// Where clients find the vault of this name.
-    fn vault_uri(&self, name: &str) -> String {
+    pub(super) fn vault_uri(&self, name: &str) -> String {
         let port = self.login.rsplit_once(':').map(|(_, port)| port);
         let port = port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
         let port = port.map_or_else(String::new, |port| format!(":{port}"));
@@ -251,6 +252,7 @@ fn put(call: &Arc<Call>) -> Outcome<Answer> {
     let actor = call.actor();
     // The change is made within the row's transaction, so that rows change in the order of the vaults.
     call.arm.inventory.write(|rows| {
+        groups::must_stay(rows, &call.arm.subscription(), call.name("group"))?;
         let id = id(call, rows)?;
         let before = rows.get(&id)?;
         call.check_conditions(before.as_ref())?;

@@ -127,6 +127,74 @@ const OPERATIONS: [(Method, &str, KeyPermission); 24] = [
 ];
 
 #[tokio::test]
+async fn the_record_of_every_operation_has_every_field_of_the_schema_done_or_refused() {
+    let house = House::new().await;
+    house.create("cmk").await;
+    let mut claims = house.claims(AUDIENCE);
+    claims.upn = Some("ada@example.org".to_owned());
+    let token = SIGNER.sign(&claims).unwrap();
+    for (method, path, _) in OPERATIONS {
+        for path in [path.to_owned(), path.replace("none", "cmk")] {
+            house
+                .send(method.clone(), &path, Some(&token), b"{}".to_vec())
+                .await;
+        }
+    }
+    house
+        .send(Method::POST, "/rng", Some(&token), b"{\"count\":1}".to_vec())
+        .await;
+    let events = house.audit.events.lock().unwrap().clone();
+    let mut names: Vec<_> = events.iter().map(|event| event.operation_name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert!(names.len() >= 24 && !names.contains(&"Unknown"), "{names:?}");
+    for event in &events[1..] {
+        let shown = serde_json::to_value(event).unwrap();
+        for (name, is_right) in SCHEMA {
+            let value = shown.pointer(name).and_then(Value::as_str);
+            assert!(value.is_some_and(is_right), "{name} of {shown}");
+        }
+        let status = shown["properties"]["httpStatusCode"].as_u64().unwrap();
+        let is_done = shown["resultType"] == "Success";
+        assert_eq!(status < 300, is_done, "{shown}");
+        assert_eq!(shown["resultSignature"] == "OK", is_done, "{shown}");
+        assert_eq!(shown.get("resultDescription").is_some(), !is_done, "{shown}");
+        let claim = shown["identity"]["claim"].as_object().unwrap();
+        assert_eq!(
+            claim["http://schemas.microsoft.com/identity/claims/objectidentifier"],
+            "object"
+        );
+        assert_eq!(
+            claim["http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn"],
+            "ada@example.org"
+        );
+        assert_eq!((&claim["appid"], claim.len()), (&json!("app"), 3));
+        assert!(shown["properties"]["id"].is_string());
+    }
+}
+
+/// The documented texts of a record, by their places, and what they look like.
+const SCHEMA: [(&str, fn(&str) -> bool); 11] = [
+    ("/time", |text| text.parse::<Timestamp>().is_ok()),
+    ("/resourceId", |text| {
+        text.ends_with("/PROVIDERS/MICROSOFT.KEYVAULT/VAULTS/KV1")
+    }),
+    ("/operationName", |text| {
+        text.starts_with("Key") || text == "RandomBytesGet"
+    }),
+    ("/operationVersion", |text| text == "7.6"),
+    ("/category", |text| text == "AuditEvent"),
+    ("/resultType", |text| ["Success", "Failed"].contains(&text)),
+    ("/durationMs", |text| text.parse::<u64>().is_ok()),
+    ("/callerIpAddress", |text| text == "127.0.0.1"),
+    ("/correlationId", |text| text.parse::<Uuid>().is_ok()),
+    ("/properties/clientInfo", |text| text == "tests"),
+    ("/properties/requestUri", |text| {
+        text.starts_with("https://kv1.vault.")
+    }),
+];
+
+#[tokio::test]
 async fn each_permission_of_a_policy_opens_its_own_operations_and_no_other() {
     let house = House::new().await;
     for granted in KeyPermission::EACH {
