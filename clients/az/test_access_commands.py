@@ -117,4 +117,9 @@ def test_the_vaults_records_are_sent_where_a_setting_says(az, instance):
     )
     assert shown["id"] == made["id"] and "az-logs" in [row["name"] for row in listed]
     az("monitor", "diagnostic-settings", "delete", *of)
+    workspace = f"{instance.group_id}/providers/Microsoft.OperationalInsights/workspaces/az-logs"
+    group = json.dumps([{"categoryGroup": "allLogs", "enabled": True}])
+    made = az("monitor", "diagnostic-settings", "create", *of, "--workspace", workspace, "--logs", group)
+    assert (made["workspaceId"], made.get("storageAccountId"), made["logs"][0]["categoryGroup"]) == (workspace, None, "allLogs")
+    az("monitor", "diagnostic-settings", "delete", *of)
     assert az("monitor", "diagnostic-settings", "list", "--resource", instance.vault_id) == []

@@ -92,6 +92,45 @@ def test_a_fine_tuned_model_is_deployed_and_not_while_its_key_is_off(az, instanc
         assert name not in [row["name"] for row in az(*deployment, "list", *of)]
 
 
+def test_an_identity_is_shown_taken_off_and_put_on_again(az, account):
+    made, of = account
+    shown = az("cognitiveservices", "account", "identity", "show", *of)
+    assert (shown["type"], shown["principalId"]) == ("SystemAssigned", made["identity"]["principalId"])
+    az("cognitiveservices", "account", "identity", "remove", *of)
+    assert not az("cognitiveservices", "account", "identity", "show", *of)
+    again = az("cognitiveservices", "account", "identity", "assign", *of)
+    assert again["type"] == "SystemAssigned" and again["principalId"] != made["identity"]["principalId"]
+
+
+def test_what_there_is_to_choose_is_listed(az, instance, account):
+    made, of = account
+    kinds, skus, here, own = az.together(
+        ["cognitiveservices", "account", "list-kinds"],
+        ["cognitiveservices", "account", "list-skus", "--kind", "OpenAI", "--location", "local"],
+        ["cognitiveservices", "account", "list", "--resource-group", instance.group],
+        ["cognitiveservices", "account", "list-skus", *of],
+    )
+    assert {"OpenAI", "AIServices"} <= set(kinds) and {row["name"] for row in skus} == {"S0"}
+    assert {made["id"], f"{instance.group_id}/providers/Microsoft.CognitiveServices/accounts/{instance.account}"} <= {row["id"] for row in here}
+    assert [row["sku"]["name"] for row in own["value"]] == ["S0"]
+
+
+def test_an_account_is_made_with_a_key_that_its_identity_may_use(az, instance):
+    name, key = "az-born-" + secrets.token_hex(3), "az-born-" + secrets.token_hex(3)
+    vault = f"https://{instance.vault_name}.vault.localhost/"
+    az("keyvault", "key", "create", "--vault-name", instance.vault_name, "--name", key, "--size", "2048")
+    words = ["--kind", "OpenAI", "--sku", "S0", "--location", "local", "--custom-domain", name, "--assign-identity", "--yes"]
+    create = ["cognitiveservices", "account", "create", "--name", name, "--resource-group", instance.group, *words]
+    # The identity of a new account has no right yet: as on Azure, its key is set once it has.
+    refused = az.refused(*create, "--encryption", encryption(vault, key))
+    assert "InvalidEncryption" in refused and "unwrapKey" in refused
+    assert name not in [row["name"] for row in az("cognitiveservices", "account", "list")]
+    own = az(*create, "--encryption", json.dumps({"keySource": "Microsoft.CognitiveServices"}))
+    assert own["properties"]["provisioningState"] == "Succeeded" and own["identity"]["principalId"]
+    az("cognitiveservices", "account", "delete", "--name", name, "--resource-group", instance.group)
+    az("cognitiveservices", "account", "purge", "--name", name, "--resource-group", instance.group, "--location", "local")
+
+
 def encryption(vault, key):
     return json.dumps({"keySource": "Microsoft.KeyVault", "keyVaultProperties": {"keyVaultUri": vault, "keyName": key, "keyVersion": ""}})
 
@@ -108,5 +147,10 @@ def test_a_customers_key_takes_a_vault_key_and_right_that_are_there(az, instance
     changed = az(*update, encryption(vault, key))
     assert changed["properties"]["encryption"]["keySource"] == "Microsoft.KeyVault"
     assert changed["properties"]["encryption"]["keyVaultProperties"]["keyName"] == key
+    (version,) = [row["kid"].rsplit("/", 1)[1] for row in az("keyvault", "key", "list-versions", "--vault-name", instance.vault_name, "--name", key)]
+    pinned = json.loads(encryption(vault, key))
+    pinned["keyVaultProperties"]["keyVersion"] = version
+    changed = az(*update, json.dumps(pinned))
+    assert changed["properties"]["encryption"]["keyVaultProperties"]["keyVersion"] == version
     back = az(*update, json.dumps({"keySource": "Microsoft.CognitiveServices"}))
     assert back["properties"]["encryption"]["keySource"] == "Microsoft.CognitiveServices"

@@ -88,6 +88,23 @@ def test_what_is_encrypted_is_decrypted_and_what_is_signed_is_verified(az, key):
     assert (good["isValid"], bad["isValid"]) == (True, False)
 
 
+def test_a_key_of_another_size_and_use_does_what_it_is_for(az, instance, name):
+    address = ["--vault-name", instance.vault_name, "--name", name]
+    uses = ["encrypt", "decrypt", "sign", "verify"]
+    made = az("keyvault", "key", "create", *address, "--kty", "RSA", "--size", "3072", "--ops", *uses)
+    assert made["key"]["keyOps"] == uses and len(base64.b64decode(made["key"]["n"])) == 384
+    secret, digest = base64_of(secrets.token_bytes(40)), base64_of(hashlib.sha256(b"signed").digest())
+    encrypt, sign = az.together(
+        ["keyvault", "key", "encrypt", *address, "--algorithm", "RSA-OAEP", "--data-type", "base64", "--value", secret],
+        ["keyvault", "key", "sign", *address, "--algorithm", "RS256", "--digest", digest],
+    )
+    plain, good = az.together(
+        ["keyvault", "key", "decrypt", *address, "--algorithm", "RSA-OAEP", "--data-type", "base64", "--value", encrypt["result"]],
+        ["keyvault", "key", "verify", *address, "--algorithm", "RS256", "--digest", digest, "--signature", sign["signature"]],
+    )
+    assert plain["result"] == secret and good["isValid"] is True
+
+
 def test_a_deleted_key_is_listed_comes_back_and_is_not_purged_where_that_is_protected(az, instance, name, key):
     made, address = key
     vault = ["--vault-name", instance.vault_name]

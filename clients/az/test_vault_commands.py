@@ -32,6 +32,20 @@ def test_a_vault_is_shown_listed_and_changed(az, instance, vault):
     assert changed["properties"]["enablePurgeProtection"] is True and changed["tags"] == {"team": "blue"}
 
 
+def test_a_vault_of_roles_with_purge_protection_is_made_and_takes_no_policies(az, instance):
+    name = "az-safe-" + secrets.token_hex(3)
+    words = ["--name", name, "--resource-group", instance.group, "--location", "local", "--retention-days", "90"]
+    made = az("keyvault", "create", *words, "--enable-purge-protection", "true", "--enable-rbac-authorization", "true")
+    properties = made["properties"]
+    shown = [properties[it] for it in ("enablePurgeProtection", "enableRbacAuthorization", "softDeleteRetentionInDays", "accessPolicies")]
+    assert shown == [True, True, 90, []] and properties["enableSoftDelete"] is True
+    policy = ["--object-id", instance.application("az-none-" + secrets.token_hex(3))["id"], "--key-permissions", "get"]
+    assert "rbac" in az.refused("keyvault", "set-policy", "--name", name, *policy).lower()
+    assert "already" in az.refused("keyvault", "create", *words)
+    az("keyvault", "delete", "--name", name)
+    assert "not allowed" in az.refused("keyvault", "purge", "--name", name)
+
+
 def test_policies_and_network_rules_are_put_on_and_taken_off(az, instance, vault):
     name, application = ["--name", vault["name"]], instance.application("az-policy-" + secrets.token_hex(3))
     changed = az("keyvault", "set-policy", *name, "--spn", application["appId"], "--key-permissions", "get", "unwrapKey")

@@ -25,7 +25,10 @@ from azure.keyvault.keys import (
     KeyRotationPolicyAction,
     KeyType,
 )
-from azure.keyvault.keys.crypto import EncryptionAlgorithm, KeyWrapAlgorithm, SignatureAlgorithm
+from azure.keyvault.keys.crypto import CryptographyClient, EncryptionAlgorithm, KeyWrapAlgorithm, SignatureAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from instance import codes, encoded
@@ -281,3 +284,53 @@ def test_kinds_that_need_an_hsm_are_refused_with_the_reason(client, name):
             make()
         assert codes(refused) == (400, "BadParameter", None)
         assert "HSM" in refused.value.message
+
+
+@pytest.mark.parametrize(("kind", "more", "shown"), [(KeyType.rsa, {"size": 3072}, 384), (KeyType.ec, {"curve": KeyCurveName.p_384}, 48)])
+def test_a_key_of_any_kind_is_made_by_its_kind(client, name, kind, more, shown):
+    made = client.create_key(name, kind, tags={"made": "here"}, enabled=True, **more)
+    assert made.key_type == kind and made.properties.tags == {"made": "here"}
+    assert len(made.key.n if kind == KeyType.rsa else made.key.x) == shown
+    assert client.get_key(name).id == made.id
+    with pytest.raises(HttpResponseError) as refused:
+        client.create_key(name, KeyType.oct, size=256)
+    assert refused.value.status_code == 400
+
+
+def test_a_key_in_hand_works_without_the_vault_for_what_its_vault_made(client, name):
+    mine = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    jwk = rsa_jwk(mine)
+    client.import_key(name, jwk)
+    jwk.kid = client.get_key(name).id
+    here = CryptographyClient.from_jwk(jwk)
+    there = client.get_cryptography_client(name)
+    digest = hashlib.sha256(b"to be signed").digest()
+    assert there.verify(SignatureAlgorithm.rs256, digest, here.sign(SignatureAlgorithm.rs256, digest).signature).is_valid
+    assert here.verify(SignatureAlgorithm.rs256, digest, there.sign(SignatureAlgorithm.rs256, digest).signature).is_valid
+    wrapped = here.wrap_key(KeyWrapAlgorithm.rsa_oaep_256, b"k" * 32).encrypted_key
+    assert there.unwrap_key(KeyWrapAlgorithm.rsa_oaep_256, wrapped).key == b"k" * 32
+    wrapped = there.wrap_key(KeyWrapAlgorithm.rsa_oaep_256, b"w" * 32).encrypted_key
+    assert here.unwrap_key(KeyWrapAlgorithm.rsa_oaep_256, wrapped).key == b"w" * 32
+
+
+def test_a_key_of_the_vault_is_used_as_a_key_of_the_cryptography_library(client, name):
+    key = client.create_rsa_key(name, size=2048)
+    crypto = client.get_cryptography_client(name, key_version=key.properties.version)
+    private, public = crypto.create_rsa_private_key(), crypto.create_rsa_public_key()
+    assert private.key_size == public.key_size == 2048
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+    assert private.decrypt(public.encrypt(b"plain", oaep), oaep) == b"plain"
+    pss = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
+    signature = private.sign(b"signed", pss, hashes.SHA256())
+    public.verify(signature, b"signed", pss, hashes.SHA256())
+    with pytest.raises(InvalidSignature):
+        public.verify(signature, b"other", pss, hashes.SHA256())
+
+
+def test_an_attestation_is_refused_with_its_reason(client, name):
+    key = client.create_rsa_key(name, size=2048)
+    if client.api_version in ("7.3", "7.6"):
+        return
+    with pytest.raises(HttpResponseError) as refused:
+        client.get_key_attestation(name, key.properties.version)
+    assert codes(refused)[:2] == (400, "BadParameter") and "HSM" in refused.value.message

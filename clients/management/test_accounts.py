@@ -1,5 +1,6 @@
 """azure-mgmt-cognitiveservices: accounts from their creation to their end, and whose key each one uses."""
 
+import datetime
 import os
 import secrets
 import socket
@@ -7,6 +8,8 @@ import socket
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.mgmt.cognitiveservices import CognitiveServicesManagementClient
+from azure.mgmt.monitor import MonitorManagementClient
+from azure.mgmt.resource.resources import ResourceManagementClient
 from azure.mgmt.resourcegraph import ResourceGraphClient
 
 from instance import codes
@@ -178,3 +181,41 @@ def test_an_application_without_a_role_manages_no_account(manage, instance, grou
         stranger.accounts.list_keys(group.name, account.name)
     assert codes(refused)[:2] == (403, "AuthorizationFailed")
     assert list(stranger.accounts.list()) == []
+
+
+def test_private_endpoints_ask_for_an_account_and_its_owner_answers(client, manage, group, account):
+    resources, version = manage(ResourceManagementClient).resources, {"api_version": "2024-05-01"}
+    id = f"{group.id}/providers/Microsoft.Network/privateEndpoints/end-{secrets.token_hex(3)}"
+    link = {"name": "link", "properties": {"privateLinkServiceId": account.id, "groupIds": ["account"], "requestMessage": "please"}}
+    wanted = {"location": "local", "properties": {"manualPrivateLinkServiceConnections": [link]}}
+    resources.begin_create_or_update_by_id(id, wanted, **version).result()
+    (asked,) = client.private_endpoint_connections.list(group.name, account.name).value
+    state = lambda connection: connection.properties.private_link_service_connection_state.status
+    assert state(asked) == "Pending" and asked.properties.private_endpoint.id.lower() == id.lower()
+    answer = {"properties": {"privateLinkServiceConnectionState": {"status": "Approved", "description": "yes"}}}
+    client.private_endpoint_connections.begin_create_or_update(group.name, account.name, asked.name, answer).result()
+    assert state(client.private_endpoint_connections.get(group.name, account.name, asked.name)) == "Approved"
+    shown = client.accounts.get(group.name, account.name).properties.private_endpoint_connections
+    assert [row.id for row in shown] == [asked.id]
+    client.private_endpoint_connections.begin_delete(group.name, account.name, asked.name).result()
+    assert client.private_endpoint_connections.list(group.name, account.name).value == []
+    assert [row.name for row in client.private_link_resources.list(group.name, account.name).value] == ["account"]
+
+
+@pytest.mark.parametrize("what", ["encryption_scopes", "rai_policies", "defender_for_ai_settings"])
+def test_what_accounts_have_not_here_is_refused_as_a_type_that_is_not_there(client, group, account, what):
+    with pytest.raises(ResourceNotFoundError) as refused:
+        list(getattr(client, what).list(group.name, account.name))
+    assert codes(refused)[:2] == (404, "InvalidResourceType")
+
+
+def test_the_log_is_followed_page_by_page(manage, group, account):
+    writes = manage(ResourceManagementClient).tags
+    for number in range(120):
+        writes.begin_update_at_scope(account.id, {"operation": "Merge", "properties": {"tags": {"count": str(number)}}}).result()
+    since = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=1)
+    when = f"eventTimestamp ge '{since:%Y-%m-%dT%H:%M:%SZ}' and resourceGroupName eq '{group.name}'"
+    pages = [list(page) for page in manage(MonitorManagementClient).activity_logs.list(when).by_page()]
+    # Two rows for each write: more than one page, and none twice.
+    rows = [row for page in pages for row in page]
+    assert len(pages) > 1 and len(rows) > 240 and len({row.event_data_id for row in rows}) == len(rows)

@@ -33,8 +33,10 @@ class Vault:
         return name
 
     def use(self, name, verb):
-        value = encoded(b"v" * (256 if verb in ("decrypt", "unwrapkey") else 32))
-        body = {"alg": "PS256" if verb == "sign" else "RSA-OAEP-256", "value": value}
+        value = encoded(b"v" * (32 if verb in ("encrypt", "wrapkey", "sign") else 256))
+        body = {"alg": "PS256" if verb in ("sign", "verify") else "RSA-OAEP-256", "value": value}
+        if verb == "verify":
+            body["digest"] = encoded(b"d" * 32)
         return self.ask("POST", f"/keys/{name}//{verb}", body)
 
 
@@ -43,9 +45,9 @@ def vault(instance):
     return Vault(instance)
 
 
-USES = ["encrypt", "decrypt", "wrapkey", "unwrapkey", "sign"]
+USES = ["encrypt", "decrypt", "wrapkey", "unwrapkey", "sign", "verify"]
 # A value that this key never made is the answer of a use that is allowed: it was looked at.
-DONE = {"encrypt": 200, "wrapkey": 200, "sign": 200, "decrypt": 400, "unwrapkey": 400}
+DONE = {"encrypt": 200, "wrapkey": 200, "sign": 200, "verify": 200, "decrypt": 400, "unwrapkey": 400}
 
 
 def test_a_disabled_key_is_used_for_nothing_and_shown(vault):
@@ -65,6 +67,7 @@ def test_a_key_out_of_its_time_protects_nothing_new_and_opens_what_it_protected(
     seen = {verb: vault.use(name, verb) for verb in USES}
     assert {verb: seen[verb] for verb in ("encrypt", "wrapkey", "sign")} == dict.fromkeys(("encrypt", "wrapkey", "sign"), refused)
     assert {seen[verb][:2] for verb in ("decrypt", "unwrapkey")} == {(400, "BadParameter")}
+    assert seen["verify"][0] == 200
 
 
 def test_a_use_that_the_key_is_not_for_is_refused(vault):
