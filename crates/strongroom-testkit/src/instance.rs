@@ -181,8 +181,21 @@ impl Instance {
         path: &str,
         body: Option<Value>,
     ) -> Result<Response, TestkitError> {
+        self.vault_of(self.variable("STRONGROOM_VAULT"), method, path, body)
+            .await
+    }
+
+    /// The same of another vault, by its name.
+    pub async fn vault_of(
+        &self,
+        vault: &str,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Response, TestkitError> {
         let token = self.token("https://vault.azure.net").await?;
-        let vault = self.variable("STRONGROOM_VAULT_URL").trim_end_matches('/');
+        let own = self.variable("STRONGROOM_VAULT_URL").trim_end_matches('/');
+        let vault = own.replace(self.variable("STRONGROOM_VAULT"), vault);
         let request = self.client.request(method, format!("{vault}/{path}?{VAULT_API}"));
         let request = request.bearer_auth(token);
         send(request, body).await

@@ -186,7 +186,11 @@ impl Admin {
     }
 
     fn permit(&self, action: Action, asking: &Asking) -> Permit {
-        self.permits.permit(self.account, action, Arc::clone(&asking.0))
+        self.permit_for(self.account, action, asking)
+    }
+
+    fn permit_for(&self, account: AccountId, action: Action, asking: &Asking) -> Permit {
+        self.permits.permit(account, action, Arc::clone(&asking.0))
     }
 }
 
@@ -215,9 +219,7 @@ async fn status(
         .iter()
         .find(|binding| binding.account == account.id)
         .cloned();
-    let permit = admin
-        .permits
-        .permit(account.id, Action::Administer, Arc::clone(&asking.0));
+    let permit = admin.permit_for(account.id, Action::Administer, &asking);
     let deployments = Arc::clone(&admin.deployments.borrow());
     let status = status::gather(
         &admin.store,

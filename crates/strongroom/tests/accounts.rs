@@ -398,6 +398,21 @@ async fn what_the_control_plane_takes_away_blinds_the_service_within_the_bound_u
     assert!(system.download(&file).await.is_err());
     command("create", &another).await;
     sees_again(&system, &file, b"content").await;
+
+    // The vault's firewall, which lets no trusted service through either.
+    let vault = vault.replace(
+        &format!("/subscriptions/{}", system.variable("AZURE_SUBSCRIPTION_ID")),
+        "{sub}",
+    );
+    let firewall = async |action: &str| {
+        let rules = json!({"properties": {"networkAcls": {"defaultAction": action, "bypass": "None"}}});
+        let told = arm(&system, Method::PATCH, &vault, rules).await;
+        assert_eq!(told.status, StatusCode::OK, "{}", told.body);
+    };
+    firewall("Deny").await;
+    assert!(blind_after(&system, &file).await < BOUND + slack);
+    firewall("Allow").await;
+    sees_again(&system, &file, b"content").await;
     verify(&system).await;
 }
 

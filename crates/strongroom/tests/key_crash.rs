@@ -1,5 +1,5 @@
 //! The vault of a machine that stops at any moment: the program is killed again and again while keys are made, imported,
-//! rotated, altered, deleted, recovered and restored. What was acknowledged is there, what was not is there whole or not at
+//! rotated, altered, deleted, recovered, purged and restored. What was acknowledged is there, what was not is there whole or not at
 //! all, and every version does what it should.
 //!
 //! `STRONGROOM_CRASH_SEED` repeats a run's choices, `STRONGROOM_CRASH_ROUNDS` makes it longer or shorter.
@@ -24,9 +24,11 @@ use dice::Dice;
 use futures::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use strongroom_testkit::{ChildOptions, Instance};
+use strongroom_testkit::{ChildOptions, Instance, strongroom_command};
 
 const ROUNDS: u64 = 25;
+/// A vault whose deleted keys can be purged.
+const VAULT: &str = "crash-vault";
 /// How long the program may work before it is killed, in milliseconds.
 const WORK: std::ops::Range<u64> = 50..500;
 const WORKERS: usize = 6;
@@ -79,14 +81,23 @@ impl Worker<'_> {
         let keys: Vec<(String, Known)> = {
             let ledger = self.ledger.lock().unwrap();
             let keys = ledger.keys.iter().filter(|(name, _)| name.starts_with(&mine));
+            // What was purged is not there.
+            let keys = keys.filter(|(_, known)| **known != Known::default());
             keys.map(|(name, known)| (name.clone(), known.clone())).collect()
         };
         if keys.is_empty() || (keys.len() < KEYS && self.dice.one_in(4)) {
-            return self.begin(format!("{mine}{}", keys.len())).await;
+            let name = format!("{mine}{:x}", self.dice.next());
+            return self.begin(name).await;
         }
         let chosen = usize::try_from(self.dice.within(0..keys.len() as u64)).unwrap();
         let (name, mut known) = keys.get(chosen).unwrap().clone();
         if known.deleted {
+            if self.dice.one_in(3) {
+                let path = format!("deletedkeys/{name}");
+                return self
+                    .ask("purge", Method::DELETE, path, None, (name, Known::default()))
+                    .await;
+            }
             known.deleted = false;
             let path = format!("deletedkeys/{name}/recover");
             return self.ask("recover", Method::POST, path, None, (name, known)).await;
@@ -175,7 +186,7 @@ impl Worker<'_> {
         asked: Asked,
     ) -> Option<()> {
         self.ledger.lock().unwrap().open.push(asked.clone());
-        let answer = self.instance.vault(method, &path, body).await.ok()?;
+        let answer = self.instance.vault_of(VAULT, method, &path, body).await.ok()?;
         let (status, said) = (answer.status(), answer.text().await.ok()?);
         assert!(status.is_success(), "{what} {path}: {status}: {said}");
         let mut ledger = self.ledger.lock().unwrap();
@@ -197,12 +208,12 @@ fn example() -> Value {
 }
 
 async fn get(instance: &Instance, path: &str) -> (StatusCode, Value) {
-    let answer = instance.vault(Method::GET, path, None).await.unwrap();
+    let answer = instance.vault_of(VAULT, Method::GET, path, None).await.unwrap();
     (answer.status(), answer.json().await.unwrap())
 }
 
 async fn post(instance: &Instance, path: &str, body: Value) -> Value {
-    let answer = instance.vault(Method::POST, path, Some(body)).await;
+    let answer = instance.vault_of(VAULT, Method::POST, path, Some(body)).await;
     answer.unwrap().json().await.unwrap()
 }
 
@@ -292,9 +303,31 @@ async fn check(instance: &Instance, ledger: &Mutex<Ledger>) {
     ledger.lock().unwrap().tried = tried;
 }
 
+/// Without purge protection, and the administrator's to use.
+async fn make_vault(instance: &Instance, folder: &Path) {
+    let command = async |arguments: &[&str]| {
+        let arguments = [arguments, &["--output", "json"]].concat();
+        let output = strongroom_command(folder, &arguments).await.unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let made = command(&["vault", "create", "--name", VAULT, "--retention-days", "7"]).await;
+    let scope = text(&made, "/0/id");
+    let who = instance.variable("AZURE_CLIENT_ID");
+    let role = [
+        "role",
+        "assignment",
+        "create",
+        "--role",
+        "Key Vault Administrator",
+    ];
+    command(&[&role[..], &["--assignee", who, "--scope", &scope]].concat()).await;
+}
+
 /// Keys of the same installation that the vault under test does not have: made in a copy of its folder.
 async fn backups(folder: &Path, copy: &Path) -> Vec<(String, String)> {
     let first = ChildOptions::new(folder).start().await.unwrap();
+    make_vault(&first, folder).await;
     assert!(first.terminate().await.unwrap().success());
     let copied = Command::new("cp")
         .arg("-a")
@@ -318,7 +351,9 @@ async fn backups(folder: &Path, copy: &Path) -> Vec<(String, String)> {
             (Method::PUT, "rotationpolicy", Some(policy)),
             (Method::POST, "backup", None),
         ] {
-            let answer = instance.vault(method, &format!("keys/{name}/{path}"), body).await;
+            let answer = instance
+                .vault_of(VAULT, method, &format!("keys/{name}/{path}"), body)
+                .await;
             let answer: Value = answer.unwrap().error_for_status().unwrap().json().await.unwrap();
             if path == "backup" {
                 backups.push((name.clone(), text(&answer, "/value")));
@@ -368,7 +403,7 @@ async fn a_vault_killed_at_random_moments_loses_no_key_version_attribute_or_poli
     let done = std::mem::take(&mut ledger.lock().unwrap().done);
     eprintln!("acknowledged: {done:?}");
     let wanted = [
-        "create", "import", "rotate", "update", "policy", "delete", "recover", "restore",
+        "create", "import", "rotate", "update", "policy", "delete", "recover", "purge", "restore",
     ];
     assert!(
         wanted.iter().all(|what| done.contains_key(what)),

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use strongroom_testkit::{ChildOptions, System, SystemOptions, strongroom_program};
+use strongroom_testkit::{ChildOptions, System, SystemOptions, strongroom_command, strongroom_program};
 
 const VARIABLES: [&str; 22] = [
     "OPENAI_BASE_URL",
@@ -143,6 +143,29 @@ async fn a_folder_that_lost_its_records_is_refused_and_its_blobs_are_left_alone(
     std::fs::rename(&aside, &records).unwrap();
     let third = ChildOptions::new(place.path()).start().await.unwrap();
     assert_eq!(third.download(&file).await.unwrap(), vec![7; 300_000]);
+}
+
+#[tokio::test]
+async fn an_activity_log_that_was_changed_is_found_at_the_next_start_and_nothing_runs_on_it() {
+    let place = tempfile::tempdir().unwrap();
+    let first = ChildOptions::new(place.path()).start().await.unwrap();
+    let made = strongroom_command(place.path(), &["vault", "create", "--name", "on-record"]).await;
+    assert!(made.unwrap().status.success());
+    first.terminate().await.unwrap();
+    // Somebody makes a write look like one that was never done.
+    let log = place.path().join("logs/control-journal/head");
+    let whole = std::fs::read(&log).unwrap();
+    let at = whole.windows(9).rposition(|text| text == b"Succeeded").unwrap();
+    let mut changed = whole.clone();
+    changed[at..at + 9].copy_from_slice(b"Cancelled");
+    std::fs::write(&log, changed).unwrap();
+    let mut second = ChildOptions::new(place.path()).command().unwrap();
+    let second = second.stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let message = String::from_utf8(second.stderr).unwrap();
+    assert!(message.contains("checkpoint"), "{message}");
+    std::fs::write(&log, whole).unwrap();
+    ChildOptions::new(place.path()).start().await.unwrap();
 }
 
 #[test]
