@@ -530,7 +530,6 @@ impl Authenticate for Callers {
             completions: only_read,
             chat: false,
             embeddings: false,
-            ..Rights::ALL
         };
         // What a Cognitive Services OpenAI User has.
         let nothing = Crud {

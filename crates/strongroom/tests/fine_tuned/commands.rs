@@ -59,38 +59,7 @@ async fn a_model_is_brought_deployed_and_shredded_by_commands() {
         *model
     );
 
-    let create = ["deployment", "create", "--name", "own", "--model", &model];
-    let made = fine(&child, &create).await;
-    assert_eq!(made[0]["properties"]["provisioningState"], "Succeeded");
-    assert_eq!(made[0]["properties"]["revocationPolicy"], "Shutdown");
-    assert_eq!(chat(&child, "own").await.0, 200);
-    let update = [
-        "deployment",
-        "update",
-        "--name",
-        "own",
-        "--revocation-policy",
-        "prevent-new",
-    ];
-    assert_eq!(
-        fine(&child, &update).await[0]["properties"]["revocationPolicy"],
-        "PreventNew"
-    );
-    fine(&child, &["key", "disable"]).await;
-    let (code, _, stderr) = run(
-        &child,
-        &["deployment", "create", "--name", "two", "--model", &model],
-    )
-    .await;
-    assert_eq!(code, Some(77), "{stderr}");
-    assert!(stderr.contains("customer_key_refused"), "{stderr}");
-    // It goes on, and the status says so.
-    assert_eq!(chat(&child, "own").await.0, 200);
-    let output = strongroom_command(child.folder().root(), &["status"])
-        .await
-        .unwrap();
-    let status = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(status.contains("denied: residual"), "{status}");
+    it_is_deployed_and_goes_on_without_the_key(&child, &model).await;
 
     let worker = *workers_of(child.id()).iter().next().unwrap();
     fine(&child, &["deployment", "delete", "--name", "own"]).await;
@@ -109,6 +78,41 @@ async fn a_model_is_brought_deployed_and_shredded_by_commands() {
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("model_not_found"), "{stderr}");
     child.terminate().await.unwrap();
+}
+
+async fn it_is_deployed_and_goes_on_without_the_key(child: &Child, model: &str) {
+    let create = ["deployment", "create", "--name", "own", "--model", model];
+    let made = fine(child, &create).await;
+    assert_eq!(made[0]["properties"]["provisioningState"], "Succeeded");
+    assert_eq!(made[0]["properties"]["revocationPolicy"], "Shutdown");
+    assert_eq!(chat(child, "own").await.0, 200);
+    let update = [
+        "deployment",
+        "update",
+        "--name",
+        "own",
+        "--revocation-policy",
+        "prevent-new",
+    ];
+    assert_eq!(
+        fine(child, &update).await[0]["properties"]["revocationPolicy"],
+        "PreventNew"
+    );
+    fine(child, &["key", "disable"]).await;
+    let (code, _, stderr) = run(
+        child,
+        &["deployment", "create", "--name", "two", "--model", model],
+    )
+    .await;
+    assert_eq!(code, Some(77), "{stderr}");
+    assert!(stderr.contains("customer_key_refused"), "{stderr}");
+    // It goes on, and the status says so.
+    assert_eq!(chat(child, "own").await.0, 200);
+    let output = strongroom_command(child.folder().root(), &["status"])
+        .await
+        .unwrap();
+    let status = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(status.contains("denied: residual"), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -128,7 +128,7 @@ async fn a_customers_model_lives_under_the_key_from_its_first_byte_to_its_last()
     let _place = rig.system.stop().await.unwrap();
     let folders = ["service", "logs"].map(|folder| root.join(folder));
     let folders: Vec<&Path> = folders.iter().map(std::path::PathBuf::as_path).collect();
-    assert!(words.search(&folders).unwrap().is_empty());
+    assert_eq!(words.search(&folders).unwrap(), []);
     let mark: &[u8] = &weights.in_memory;
     assert!(
         strongroom_testkit::search_bytes(mark, &folders)

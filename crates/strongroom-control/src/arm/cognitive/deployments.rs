@@ -153,7 +153,11 @@ fn not_supported(given: &Map<String, Value>) -> Fault {
             .and_then(|model| model.get(name)?.as_str())
             .unwrap_or_default()
     };
-    let (format, name, version) = (of("format"), of("name"), of("version"));
+    let (format, mut name, version) = (of("format"), of("name"), of("version"));
+    // A fine-tuned model's name holds its owner's words, and this goes on record.
+    if name.starts_with("ft:") {
+        name = "ft:...";
+    }
     let message = format!(
         "The model 'Format: {format}, Name: {name}, Version: {version}' of account deployment is not supported."
     );
