@@ -6,6 +6,8 @@ import secrets
 
 import pytest
 
+from instance import wait_until
+
 
 @pytest.fixture
 def account(az, instance):
@@ -83,9 +85,12 @@ def test_a_fine_tuned_model_is_deployed_and_not_while_its_key_is_off(az, instanc
             refused = az.refused(*deployment, "create", *of, "--deployment-name", name, *wanted)
             assert "customer_key_refused" in refused
         made = az(*deployment, "create", *of, "--deployment-name", name, *wanted)
-        assert (made["properties"]["provisioningState"], made["properties"]["model"]["name"]) == ("Succeeded", model)
-        shown, listed = az.together([*deployment, "show", *of, "--deployment-name", name], [*deployment, "list", *of])
-        assert shown["id"] == made["id"] and name in [row["name"] for row in listed]
+        # `az` does not wait until it is made.
+        assert made["properties"]["provisioningState"] in ("Creating", "Succeeded")
+        show = [*deployment, "show", *of, "--deployment-name", name]
+        wait_until(lambda: az(*show)["properties"]["provisioningState"] == "Succeeded")
+        shown, listed = az.together(show, [*deployment, "list", *of])
+        assert (shown["id"], shown["properties"]["model"]["name"]) == (made["id"], model) and name in [row["name"] for row in listed]
         unknown = [*wanted[:1], model.replace(":az:", ":other:"), *wanted[2:]]
         assert "DeploymentModelNotSupported" in az.refused(*deployment, "create", *of, "--deployment-name", name + "2", *unknown)
         az(*deployment, "delete", *of, "--deployment-name", name)

@@ -103,6 +103,8 @@ impl WeightsCheck {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A file of this header and so many bytes behind it.
@@ -121,6 +123,25 @@ mod tests {
 
     const TWO: &str = r#"{"__metadata__":{"made":"here"},"b":{"dtype":"F16","shape":[2],"data_offsets":[8,12]},
         "a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}}"#;
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_judged_alike_in_any_pieces_and_read_alike(
+            (from, to) in (0_u64..40, 0_u64..40),
+            (side, other) in (any::<u16>(), 0_u64..6),
+            tail in 0_usize..40,
+            (cut, pieces) in (0_usize..200, 1_usize..60),
+        ) {
+            let shape = format!("[{side},{other}]");
+            let header = format!(r#"{{"a":{{"dtype":"F16","shape":{shape},"data_offsets":[{from},{to}]}}}}"#);
+            let mut bytes = file(&header, tail);
+            bytes.truncate(cut.max(bytes.len() / 2));
+            let judged = check(&bytes, pieces);
+            prop_assert_eq!(&judged, &check(&bytes, bytes.len().max(1)));
+            let read = read(&mut bytes.as_slice(), bytes.len() as u64);
+            prop_assert_eq!(judged.is_ok(), read.is_ok());
+        }
+    }
 
     #[test]
     fn whole_weights_are_found_sound_in_pieces_of_any_length() {

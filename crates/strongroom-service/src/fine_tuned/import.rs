@@ -8,7 +8,7 @@ use crate::fields;
 use crate::files::{set, twice};
 use crate::limits;
 use crate::models;
-use crate::multipart::{Multipart, boundary};
+use crate::multipart::Multipart;
 use crate::problem::Problem;
 use crate::service::shown;
 
@@ -22,13 +22,7 @@ struct Form {
 
 /// `POST models`: ours, as OpenAI has no way to bring a model.
 pub(crate) async fn import(call: Call) -> Result<Answer, Problem> {
-    let content_type = call
-        .headers
-        .get(http::header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let boundary = content_type
-        .and_then(boundary)
-        .ok_or(Problem::ContentType("multipart/form-data"))??;
+    let boundary = call.boundary()?;
     call.body.check_announced()?;
     let _slot = call.service.transfer_slot(call.body.announced()).await?;
     let Call {
