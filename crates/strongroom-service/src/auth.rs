@@ -51,6 +51,8 @@ pub struct Rights {
     pub models: Crud,
     /// Files.
     pub files: Crud,
+    /// Fine-tuning jobs.
+    pub fine_tuning: Crud,
     /// Stored responses. To make one is to ask a model and keep the answer.
     pub responses: Crud,
     /// Stored completions. To make one is to ask a model and keep the answer.
@@ -94,6 +96,7 @@ impl Rights {
     pub const ALL: Self = Self {
         models: Crud::ALL,
         files: Crud::ALL,
+        fine_tuning: Crud::ALL,
         responses: Crud::ALL,
         completions: Crud::ALL,
         chat: true,
@@ -123,6 +126,7 @@ pub enum AuthDenied {
 pub(crate) enum Right {
     Models(Act),
     Files(Act),
+    FineTuning(Act),
     Responses(Act),
     Completions(Act),
     Chat,
@@ -142,6 +146,7 @@ impl Rights {
         match right {
             Right::Models(act) => self.models.holds(act),
             Right::Files(act) => self.files.holds(act),
+            Right::FineTuning(act) => self.fine_tuning.holds(act),
             Right::Responses(act) => self.responses.holds(act),
             Right::Completions(act) => self.completions.holds(act),
             Right::Chat => self.chat,
@@ -197,13 +202,15 @@ impl Permits {
 /// Asking a model touches no storage.
 fn action(right: Right) -> Option<Action> {
     match right {
-        Right::Models(act) | Right::Files(act) | Right::Responses(act) | Right::Completions(act) => {
-            Some(match act {
-                Act::Read => Action::Read,
-                Act::Write => Action::Write,
-                Act::Delete => Action::Delete,
-            })
-        }
+        Right::Models(act)
+        | Right::Files(act)
+        | Right::FineTuning(act)
+        | Right::Responses(act)
+        | Right::Completions(act) => Some(match act {
+            Act::Read => Action::Read,
+            Act::Write => Action::Write,
+            Act::Delete => Action::Delete,
+        }),
         Right::Chat | Right::Embeddings => None,
     }
 }

@@ -10,6 +10,10 @@ pub(crate) fn upload() -> String {
     with_prefix("upload_")
 }
 
+pub(crate) fn fine_tuning_job() -> String {
+    with_prefix("ftjob-")
+}
+
 pub(crate) fn response() -> String {
     with_prefix("resp_")
 }

@@ -14,6 +14,7 @@ mod embeddings;
 mod fields;
 mod files;
 mod fine_tuned;
+mod fine_tuning;
 mod flow;
 mod ids;
 mod journal;

@@ -147,3 +147,31 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub(crate) const EVENTS_KEPT: usize = 256;
 /// How often events that the journal does not take are tried again.
 pub(crate) const KEEP_AGAIN: Duration = Duration::from_secs(1);
+/// Fine-tuning jobs, events or checkpoints in one page, and the defaults.
+pub(crate) const JOBS_PAGE: u32 = 100;
+/// See [`JOBS_PAGE`].
+pub(crate) const JOBS_PAGE_DEFAULT: u32 = 20;
+/// See [`JOBS_PAGE`].
+pub(crate) const CHECKPOINTS_PAGE_DEFAULT: u32 = 10;
+/// Trainings at once, over all accounts: each takes all that a machine has.
+pub(crate) const TRAININGS_AT_ONCE: usize = 1;
+/// How often a training set may be gone through.
+pub(crate) const EPOCHS: u32 = 50;
+/// Examples of one step.
+pub(crate) const BATCH: u32 = 256;
+/// The largest multiplier of a learning rate.
+pub(crate) const RATE: f64 = 10.0;
+/// The largest seed.
+pub(crate) const SEED: u64 = 2_147_483_647;
+/// Examples that a training set must have, as OpenAI demands.
+pub(crate) const EXAMPLES_LEAST: u64 = 10;
+/// Examples that a training set may have.
+pub(crate) const EXAMPLES_MOST: u64 = 1_000_000;
+/// Lines of a training set of which it is said what is wrong with them.
+pub(crate) const FAULTS_TOLD: u64 = 10;
+/// Checkpoints that a job keeps; those before are shredded.
+pub(crate) const CHECKPOINTS: usize = 3;
+/// Events in one sealed record.
+pub(crate) const EVENTS_TOGETHER: u64 = 200;
+/// How long an event may wait to be made durable with others.
+pub(crate) const EVENTS_WAIT: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use strongroom_models::Engine;
+use strongroom_models::{Engine, Trainer};
 use strongroom_store::{AccountId, PermitAuthority, Store};
 use tokio::sync::watch;
 
@@ -26,6 +26,8 @@ pub struct ServiceParts {
     pub deployments: watch::Receiver<Arc<Deployments>>,
     /// The models that may be fine-tuned: those whose files are at hand.
     pub bases: Bases,
+    /// What trains models; the first that knows a base model trains it.
+    pub trainers: Vec<Arc<dyn Trainer>>,
     /// Where the service's own events go.
     pub journal: Arc<dyn ServiceJournal>,
     /// The time since the Unix epoch.

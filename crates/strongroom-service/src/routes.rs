@@ -13,7 +13,9 @@ use crate::limits::{self, Limits};
 use crate::parts::ServiceParts;
 use crate::problem::{Form, Problem};
 use crate::service::Service;
-use crate::{chat, completions, edge, embeddings, files, fine_tuned, models, responses, uploads};
+use crate::{
+    chat, completions, edge, embeddings, files, fine_tuned, fine_tuning, models, responses, uploads,
+};
 
 /// What answers a request.
 pub(crate) type Handler = fn(Call) -> BoxFuture<'static, Result<Answer, Problem>>;
@@ -78,6 +80,13 @@ const WRITE_FILES: &[Right] = &[Right::Files(Act::Write)];
 /// What came of a file so far is looked at whenever more comes.
 const UPLOAD: &[Right] = &[Right::Files(Act::Write), Right::Files(Act::Read)];
 const DELETE_FILES: &[Right] = &[Right::Files(Act::Delete)];
+const READ_TUNING: &[Right] = &[Right::FineTuning(Act::Read)];
+/// A job reads files, and the answer shows the job.
+const TUNE: &[Right] = &[
+    Right::FineTuning(Act::Write),
+    Right::FineTuning(Act::Read),
+    Right::Files(Act::Read),
+];
 const CHAT: &[Right] = &[Right::Chat];
 const EMBED: &[Right] = &[Right::Embeddings];
 const READ_COMPLETIONS: &[Right] = &[Right::Completions(Act::Read)];
@@ -120,6 +129,30 @@ pub(crate) static ROUTES: &[Route] = &[
         ..post("/uploads/{id}/complete", UPLOAD, handler!(uploads::complete))
     },
     post("/uploads/{id}/cancel", UPLOAD, handler!(uploads::cancel)),
+    post("/fine_tuning/jobs", TUNE, handler!(fine_tuning::create)),
+    get("/fine_tuning/jobs", READ_TUNING, handler!(fine_tuning::list)),
+    get("/fine_tuning/jobs/{id}", READ_TUNING, handler!(fine_tuning::get)),
+    post(
+        "/fine_tuning/jobs/{id}/cancel",
+        TUNE,
+        handler!(fine_tuning::cancel),
+    ),
+    post("/fine_tuning/jobs/{id}/pause", TUNE, handler!(fine_tuning::pause)),
+    post(
+        "/fine_tuning/jobs/{id}/resume",
+        TUNE,
+        handler!(fine_tuning::resume),
+    ),
+    get(
+        "/fine_tuning/jobs/{id}/events",
+        READ_TUNING,
+        handler!(fine_tuning::list_events),
+    ),
+    get(
+        "/fine_tuning/jobs/{id}/checkpoints",
+        READ_TUNING,
+        handler!(fine_tuning::list_checkpoints),
+    ),
     inference("/chat/completions", CHAT, true, handler!(chat::create)),
     get("/chat/completions", READ_COMPLETIONS, handler!(completions::list)),
     Route {

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use strongroom_models::Trainer;
 use strongroom_store::{AccountId, Lease, PermitAuthority, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::auth::Authenticate;
 use crate::fine_tuned::Bases;
+use crate::fine_tuning::{self, FineTuner};
 use crate::journal::ServiceJournal;
 use crate::limits::{self, Limits};
 use crate::metrics::Metrics;
@@ -26,6 +28,7 @@ pub(crate) struct Service {
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
     pub(crate) bases: Bases,
+    pub(crate) trainers: Vec<Arc<dyn Trainer>>,
     deployments: watch::Receiver<Arc<Deployments>>,
     streams: Arc<Semaphore>,
     transfers: Arc<Semaphore>,
@@ -43,6 +46,15 @@ pub(crate) struct Slot {
 
 impl Service {
     pub(crate) fn new(parts: ServiceParts) -> Self {
+        let tuner = Arc::new(FineTuner {
+            trainers: parts.trainers.clone(),
+        });
+        parts.store.register(
+            &parts.permits,
+            fine_tuning::KIND,
+            limits::TRAININGS_AT_ONCE,
+            tuner,
+        );
         Self {
             store: parts.store,
             permits: parts.permits,
@@ -52,6 +64,7 @@ impl Service {
             limits: parts.limits,
             metrics: parts.metrics,
             bases: parts.bases,
+            trainers: parts.trainers,
             deployments: parts.deployments,
             streams: Arc::new(Semaphore::new(parts.limits.streams)),
             transfers: Arc::new(Semaphore::new(parts.limits.transfers)),

@@ -450,6 +450,7 @@ fn rights(rights: OpenAiRights) -> Rights {
     Rights {
         models: crud(rights.models),
         files: crud(rights.files),
+        fine_tuning: crud(rights.fine_tuning),
         responses: crud(rights.responses),
         completions: crud(rights.completions),
         chat: rights.chat,

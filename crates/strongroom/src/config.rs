@@ -1,6 +1,7 @@
 //! What an instance is told at its start, and whether it makes sense.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,8 +38,23 @@ pub struct Settings {
     /// Where the logs of diagnostic settings go, by the id of the destination in small letters; any other goes to a folder of its
     /// own.
     pub log_sinks: BTreeMap<String, LogSink>,
-    /// The program that runs a built-in model when started with `worker`: this one.
+    /// The program that runs a built-in model when started with `worker`, and trains one with `trainer`: this one.
     pub worker_program: PathBuf,
+    /// What trains in place of the built-in trainer.
+    pub trainer: Option<TrainerCommand>,
+}
+
+/// A program of the user's that trains models.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrainerCommand {
+    /// The program and its arguments.
+    pub command: Vec<OsString>,
+    /// Whether it may use the network.
+    pub network: bool,
+    /// Whether it runs without a cage.
+    pub insecure: bool,
+    /// How long it may be silent.
+    pub silence: Duration,
 }
 
 /// A tenant of Microsoft Entra: who issues its tokens, and for what they count here.
@@ -121,6 +137,7 @@ impl Settings {
             keys: KeyFetching::default(),
             log_sinks: BTreeMap::new(),
             worker_program,
+            trainer: None,
         }
     }
 

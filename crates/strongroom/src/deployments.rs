@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use strongroom_control::Deployment;
 use strongroom_models::{
-    ApiKey, BuiltIn, BuiltInConfig, Engine, ModelSource, REHEARSAL_MODEL, Upstream, UpstreamConfig,
+    ApiKey, BaseModel, BuiltIn, BuiltInConfig, BuiltInTrainer, CommandConfig, CommandTrainer, Engine,
+    ModelSource, NotCaged, REHEARSAL_MODEL, Trainer, TrainerProgram, Upstream, UpstreamConfig,
     UpstreamConfigError,
 };
 use strongroom_seal::AccountId;
@@ -29,6 +30,9 @@ pub enum ModelError {
     /// The upstream cannot be reached as configured.
     #[error(transparent)]
     Upstream(#[from] UpstreamConfigError),
+    /// The trainer cannot be confined here; --insecure-trainer runs it all the same.
+    #[error("{0}; --insecure-trainer runs it all the same")]
+    Trainer(#[from] NotCaged),
 }
 
 /// The engines at the start.
@@ -38,6 +42,8 @@ pub(crate) struct AtStart {
     pub(crate) models: Vec<String>,
     /// The models whose files are at hand, so that they can be fine-tuned.
     pub(crate) bases: Bases,
+    /// What trains them.
+    pub(crate) trainers: Vec<Arc<dyn Trainer>>,
     /// A model server that did not list its models yet.
     pub(crate) silent: Option<Arc<Upstream>>,
 }
@@ -48,6 +54,7 @@ pub(crate) async fn at_start(settings: &Settings) -> Result<AtStart, ModelError>
         engines: Engines::new(),
         models: Vec::new(),
         bases: Bases::new(),
+        trainers: Vec::new(),
         silent: None,
     };
     match &settings.model {
@@ -67,7 +74,39 @@ pub(crate) async fn at_start(settings: &Settings) -> Result<AtStart, ModelError>
         }
     }
     at_start.add_base(settings, ModelSource::Rehearsal);
+    at_start.trainers.push(trainer(settings, &at_start.bases).await?);
     Ok(at_start)
+}
+
+/// What trains the models at hand: the program that the settings name, or this one.
+async fn trainer(settings: &Settings, bases: &Bases) -> Result<Arc<dyn Trainer>, NotCaged> {
+    let mut models: Vec<BaseModel> = bases
+        .iter()
+        .map(|(name, source)| BaseModel {
+            name: name.clone(),
+            source: source.clone(),
+        })
+        .collect();
+    models.sort_by(|one, other| one.name.cmp(&other.name));
+    let own = TrainerProgram {
+        program: settings.worker_program.clone(),
+        arguments: vec!["trainer".into()],
+    };
+    let Some(asked) = &settings.trainer else {
+        return Ok(Arc::new(BuiltInTrainer::new(models, own)));
+    };
+    let config = CommandConfig {
+        // The vault's root key is there, and nothing that a trainer needs.
+        hidden: vec![settings.folder.root().to_owned()],
+        network: asked.network,
+        insecure: asked.insecure,
+        silence: asked.silence,
+        ..CommandConfig::new(asked.command.clone(), models, own)
+    };
+    if asked.insecure {
+        tracing::warn!("the trainer runs without a cage: it may leave plaintext on disks");
+    }
+    Ok(Arc::new(CommandTrainer::new(config).await?))
 }
 
 impl AtStart {

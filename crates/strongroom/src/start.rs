@@ -512,6 +512,7 @@ impl Assembly {
             authenticate: Arc::clone(&callers) as _,
             deployments: flows.deployments.clone(),
             bases: self.parts.at_start.bases.clone(),
+            trainers: self.parts.at_start.trainers.clone(),
             journal: Arc::clone(&flows.journal),
             now: Arc::new(move || now.now().wall),
             limits: Limits::default(),

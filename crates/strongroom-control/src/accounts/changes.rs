@@ -35,6 +35,8 @@ pub struct OpenAiRights {
     pub models: Crud,
     /// Files.
     pub files: Crud,
+    /// Fine-tuning jobs.
+    pub fine_tuning: Crud,
     /// Stored responses.
     pub responses: Crud,
     /// Stored completions.
@@ -314,6 +316,7 @@ impl OpenAiRights {
         Self {
             models: crud("models"),
             files: crud("files"),
+            fine_tuning: crud("fine-tunes"),
             responses: crud("responses"),
             completions: Crud {
                 // To keep one is an action on Azure; there is no "write".

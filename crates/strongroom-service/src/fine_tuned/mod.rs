@@ -21,7 +21,7 @@ use crate::ids;
 use crate::problem::Problem;
 use crate::service::shown;
 
-pub(crate) use import::import;
+pub(crate) use import::{check_suffix, import};
 pub use name::TunedName;
 pub use served::{TunedDeployment, TunedParts};
 
@@ -74,6 +74,13 @@ pub(crate) struct NewModel<'a> {
     /// The step whose checkpoint this is.
     pub(crate) step: Option<u64>,
     pub(crate) job: Option<&'a str>,
+}
+
+impl NewModel<'_> {
+    /// The name that it has under this id.
+    pub(crate) fn name(&self, id: &str) -> String {
+        TunedName::make(self, id)
+    }
 }
 
 /// Why a model was not kept.

@@ -5,6 +5,7 @@ mod bad_input;
 mod chat;
 mod completions;
 mod files;
+mod fine_tuning;
 mod journal;
 mod models;
 mod responses;

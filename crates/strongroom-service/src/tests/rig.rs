@@ -80,6 +80,7 @@ impl Rig {
             authenticate: Arc::new(Callers { account }),
             deployments: watch::channel(Arc::new(deployments(account, &engine))).1,
             bases: std::iter::once(("strongroom-rehearsal".to_owned(), ModelSource::Rehearsal)).collect(),
+            trainers: vec![super::fine_tuning::trainer(folder.path())],
             journal: Arc::clone(&journal) as Arc<dyn ServiceJournal>,
             now: Arc::new(move || clock.now().wall),
             limits,
@@ -526,6 +527,7 @@ impl Authenticate for Callers {
         let reads = Rights {
             models: only_read,
             files: only_read,
+            fine_tuning: only_read,
             responses: only_read,
             completions: only_read,
             chat: false,

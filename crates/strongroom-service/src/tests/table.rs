@@ -34,9 +34,11 @@ fn every_route_has_a_path_a_body_limit_a_time_out_and_rights() {
             route.path
         );
         let changes = route.needs.iter().any(|right| match right {
-            Right::Models(act) | Right::Files(act) | Right::Responses(act) | Right::Completions(act) => {
-                *act != Act::Read
-            }
+            Right::Models(act)
+            | Right::Files(act)
+            | Right::FineTuning(act)
+            | Right::Responses(act)
+            | Right::Completions(act) => *act != Act::Read,
             Right::Chat | Right::Embeddings => false,
         });
         assert!(!(changes && route.method_name() == "GET"), "{}", route.path);

@@ -19,6 +19,7 @@ mod up;
 mod vault;
 mod verify;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -96,6 +97,12 @@ enum Command {
     /// The process that runs a built-in model; started by the service.
     #[command(hide = true)]
     Worker,
+    /// The process that trains a model, or confines one that does; started by the service.
+    #[command(hide = true)]
+    Trainer {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<OsString>,
+    },
 }
 
 #[derive(Args, Clone, Debug)]
@@ -193,6 +200,19 @@ struct UpArgs {
     /// an https URL; may be given again. Any other goes to a folder of its own under `diagnostics/`.
     #[arg(long, value_name = "ID=WHERE", value_parser = LogSink::parse)]
     log_sink: Vec<(String, LogSink)>,
+    /// A program that trains models in place of the built-in trainer, and its arguments: all that follows on the command line. It
+    /// runs in a cage where every disk is read-only.
+    #[arg(long, value_name = "PROGRAM", num_args = 1.., allow_hyphen_values = true)]
+    trainer_command: Vec<OsString>,
+    /// Let that program use the network.
+    #[arg(long, requires = "trainer_command")]
+    trainer_network: bool,
+    /// How long that program may be silent before it is killed.
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    trainer_silence: Duration,
+    /// Run that program without a cage: it may then leave plaintext anywhere.
+    #[arg(long, requires = "trainer_command")]
+    insecure_trainer: bool,
     /// How stderr looks; `logs/` always has JSON.
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
@@ -272,6 +292,7 @@ impl Cli {
             Command::Env(args) => shell::env(&args),
             Command::Shell(args) => shell::shell(&args),
             Command::Worker => worker(),
+            Command::Trainer { rest } => trainer(rest),
         }
     }
 }
@@ -279,6 +300,14 @@ impl Cli {
 fn worker() -> Result<(), CliError> {
     strongroom_models::worker_main();
     Ok(())
+}
+
+fn trainer(rest: Vec<OsString>) -> Result<(), CliError> {
+    match strongroom_models::trainer_main(rest) {
+        0 => Ok(()),
+        // The cage ends with its program's code.
+        code => std::process::exit(code.into()),
+    }
 }
 
 /// `10s`, `1500ms`, `5m`, `1h`, or plain seconds.

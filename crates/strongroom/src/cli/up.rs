@@ -3,7 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CliError, Failure, UpArgs, table};
-use crate::config::{EntraTenant, KeyFetching, Model, Settings};
+use crate::config::{EntraTenant, KeyFetching, Model, Settings, TrainerCommand};
 use crate::folder::FolderError;
 use crate::harden::{harden, raise_file_limit};
 use crate::logs;
@@ -82,6 +82,12 @@ fn settings(args: &UpArgs) -> Result<Settings, CliError> {
         roots: args.key_roots.clone(),
     };
     settings.log_sinks = args.log_sink.iter().cloned().collect();
+    settings.trainer = (!args.trainer_command.is_empty()).then(|| TrainerCommand {
+        command: args.trainer_command.clone(),
+        network: args.trainer_network,
+        insecure: args.insecure_trainer,
+        silence: args.trainer_silence,
+    });
     settings.model = match (&args.upstream, &args.model) {
         (Some(url), _) => Model::Upstream {
             url: url.clone(),
