@@ -3,7 +3,8 @@
 //!
 //! `STRONGROOM_BENCH_BODY` is the size of a large body in MiB, `STRONGROOM_BENCH_RUNS` how often the key is turned
 //! off; `STRONGROOM_BENCH_ONLY` names one part: start, transfers, uploads, loads, inference,
-//! unwraps, revocation. `STRONGROOM_BENCH_LOADS` is how often a model is loaded.
+//! trainings, unwraps, revocation. `STRONGROOM_BENCH_LOADS` is how often a model is loaded, `STRONGROOM_BENCH_TRAININGS` how
+//! often one is trained.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -24,6 +25,8 @@ mod revocation;
 mod roles;
 #[path = "system/start.rs"]
 mod start;
+#[path = "system/trainings.rs"]
+mod trainings;
 #[path = "system/transfers.rs"]
 mod transfers;
 #[path = "system/unwraps.rs"]
@@ -100,6 +103,10 @@ async fn measure() {
     }
     if wanted("loads") {
         loads::measure().await;
+    }
+    if wanted("trainings") {
+        let child = start_child(&place.path().join("trainings"), &[]).await;
+        trainings::measure(&child, place.path()).await;
     }
     if wanted("inference") {
         let upstream = Helper::start(&["upstream", ""]);
