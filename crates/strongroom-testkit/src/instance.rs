@@ -1,7 +1,9 @@
 //! What a test does with a running instance, in whatever process: clients, the administrator, the API.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use strongroom::{DataFolder, Environment};
@@ -316,22 +318,25 @@ fn client(folder: &DataFolder, environment: &Environment) -> Result<reqwest::Cli
     let authority = std::fs::read(folder.authority_certificate())?;
     let port = port(environment.get("AZURE_AUTHORITY_HOST").unwrap_or_default());
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut builder = Client::builder()
+    Ok(Client::builder()
         .tls_certs_only([reqwest::Certificate::from_pem(&authority)?])
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        .resolve("localhost", loopback)
-        .resolve("login.localhost", loopback);
-    for (name, suffixes) in [
-        ("STRONGROOM_VAULT", ["vault", "vault"]),
-        ("STRONGROOM_ACCOUNT", ["openai", "cognitiveservices"]),
-    ] {
-        for suffix in suffixes {
-            let host = environment.get(name).unwrap_or_default();
-            builder = builder.resolve(&format!("{host}.{suffix}.localhost"), loopback);
-        }
+        .dns_resolver(Arc::new(Here(loopback))))
+}
+
+/// Resolves `localhost` and every name under it, and no other.
+struct Here(SocketAddr);
+
+impl Resolve for Here {
+    fn resolve(&self, name: Name) -> Resolving {
+        let own = name.as_str() == "localhost" || name.as_str().ends_with(".localhost");
+        Box::pin(std::future::ready(if own {
+            Ok(Box::new(std::iter::once(self.0)) as Addrs)
+        } else {
+            Err("only names under localhost are reached from here".into())
+        }))
     }
-    Ok(builder)
 }
 
 async fn send(request: RequestBuilder, body: Option<Value>) -> Result<Response, TestkitError> {
