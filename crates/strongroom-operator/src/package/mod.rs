@@ -3,7 +3,7 @@
 //! Everything in it is a function of the run, its facts, the judgement and the keys: made again from the same, it has the same bytes. The
 //! formats are in `docs/evidence.md`; `strongroom-evidence` reads them and shares no code with what is here.
 
-mod answers;
+pub mod answers;
 mod completeness;
 mod csv;
 mod error;
