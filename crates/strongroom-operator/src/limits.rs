@@ -62,7 +62,7 @@ pub(crate) const LOG_PAGE: u64 = 4096;
 pub(crate) const EVIDENCE_FRESH_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 
 /// Observations in OSCAL; further ones are counted there, and stand in `findings.json`.
-pub(crate) const OSCAL_OBSERVATIONS: usize = 20_000;
+pub(crate) const OSCAL_OBSERVATIONS: usize = 5_000;
 
 /// Letters of one value in OSCAL.
 pub(crate) const OSCAL_TEXT: usize = 2000;

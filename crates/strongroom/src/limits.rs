@@ -97,3 +97,6 @@ pub(crate) const HTTP2_FLUSH: Duration = Duration::from_secs(5);
 pub(crate) const PROGRESS_ON_TERMINAL: Duration = Duration::from_millis(100);
 /// See [`PROGRESS_ON_TERMINAL`].
 pub(crate) const PROGRESS_IN_LINES: Duration = Duration::from_secs(10);
+
+/// Bytes of a file that is given to verify a package of evidence with, or of a map of pseudonyms.
+pub(crate) const EVIDENCE_GIVEN_BYTES: u64 = 64 * 1024 * 1024;

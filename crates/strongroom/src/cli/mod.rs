@@ -106,6 +106,9 @@ enum Command {
     /// The approved design, `strongroom.yaml`: write it from what is live, hold it against what is live. Changes nothing there.
     #[command(after_help = help(operator::DESIGN))]
     Design(operator::DesignArgs),
+    /// Make a signed package of what was read and judged, for an auditor; or verify one, offline.
+    #[command(after_help = help(operator::EVIDENCE))]
+    Evidence(operator::EvidenceArgs),
     /// A script that completes this program's commands in a shell.
     #[command(after_help = help(documents::COMPLETION))]
     Completion(documents::CompletionArgs),
@@ -293,6 +296,7 @@ impl Cli {
             Command::Whoami(args) => operator::whoami(&args),
             Command::Check(args) => operator::check(&args),
             Command::Design(args) => operator::design(&args),
+            Command::Evidence(args) => operator::evidence(&args),
             Command::Completion(args) => documents::completion(&args),
             Command::Man(args) => documents::man(&args),
             Command::Worker => worker(),

@@ -106,7 +106,11 @@ fn path(edge: &Edge, from: At, to: At) -> String {
         if to.0 > from.0 { to.0 } else { to.0 + BOX_WIDTH },
     );
     // Beyond the next column it passes below what lies between.
-    let dip = if to.0 > from.0 + COLUMN_WIDTH { ROW_HEIGHT } else { 0 };
+    let dip = if to.0 > from.0 + COLUMN_WIDTH {
+        ROW_HEIGHT
+    } else {
+        0
+    };
     let bend = start.max(end) + 24;
     let bends = if to.0 > from.0 {
         ((start + end) / 2, (start + end) / 2)

@@ -40,6 +40,11 @@ pub(in crate::cli) struct Gathered {
 }
 
 impl FactsArgs {
+    /// The cloud that is asked.
+    pub(in crate::cli) fn cloud(&self) -> &CloudArgs {
+        &self.cloud
+    }
+
     /// The facts of an earlier run, or of one that is made now.
     pub(in crate::cli) fn gather(&self, printing: &Printing) -> Result<Gathered, CliError> {
         if let Some(folder) = &self.facts {
