@@ -1,9 +1,9 @@
 //! What the package says of its own completeness: integrity is not completeness, so it is a statement of its own.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The numbers of the signed statement of completeness.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Completeness {
     /// Whether every question that was asked got an answer that could be used.

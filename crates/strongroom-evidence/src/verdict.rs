@@ -2,12 +2,15 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use crate::completeness::Completeness;
 use crate::defect::Defect;
 use crate::keys::TrustedKey;
 
 /// Whose word a signature is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "word", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Word {
     /// A key that the verifier was told to trust made it.
@@ -31,7 +34,7 @@ pub enum Word {
 }
 
 /// What is known of the evidence log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LogVerdict {
     /// The log's name.
     pub origin: String,
@@ -44,7 +47,8 @@ pub struct LogVerdict {
 }
 
 /// How the log stands to a checkpoint that was pinned earlier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Pinned {
     /// None was given: nothing speaks against the log's keeper having rewritten it.
@@ -64,7 +68,8 @@ pub enum Pinned {
 }
 
 /// What was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Verdict {
     /// Files that were looked at, the five outside the manifest among them.
     pub files: u64,
@@ -87,6 +92,7 @@ pub struct Verdict {
     /// What the package says of its completeness, if that is signed by the same key as the statement.
     pub completeness: Option<Completeness>,
     /// What is not as it was signed; at most 200 are named.
+    #[serde(serialize_with = "as_text")]
     pub defects: Vec<Defect>,
     /// How many there are.
     pub defect_count: u64,
@@ -216,6 +222,10 @@ impl fmt::Display for Pinned {
             Self::Inconsistent => out.write_str("INCONSISTENT: the log was rewritten, or it is another one"),
         }
     }
+}
+
+fn as_text<S: Serializer>(defects: &[Defect], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(defects.iter().map(ToString::to_string))
 }
 
 /// Without what would steer a terminal: the text may come from a package that somebody made to deceive.

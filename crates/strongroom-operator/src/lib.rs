@@ -10,7 +10,10 @@
 //! - *With keys*: each seed is unwrapped through the vault, each branch key compared with its check value, each record and blob
 //!   opened and authenticated, and what stands in the clear compared with what is inside the seal.
 
+pub mod ask;
 mod blind;
+pub mod cloud;
+pub mod collect;
 pub mod controls;
 mod database;
 pub mod design;
@@ -28,9 +31,13 @@ pub mod question;
 mod report;
 pub mod run;
 mod statistics;
+#[cfg(test)]
+mod testing;
 mod text;
 mod verify;
+pub mod whoami;
 pub mod world;
+pub mod yaml;
 
 // The public interface is:
 pub use error::VerifyError;

@@ -1,5 +1,7 @@
 //! Every number that bounds this crate.
 
+use std::time::Duration;
+
 /// Readable text shorter than this is not reported: the names in the format are full of it.
 pub(crate) const READABLE_RUN: usize = 32;
 
@@ -29,8 +31,8 @@ pub(crate) const LOOKS: usize = 8;
 /// Bytes of one fact at most, as it is written: an answer of the largest size, with room for what JSON escapes.
 pub(crate) const FACT_BYTES: usize = 2 * ANSWER_BYTES + 1024 * 1024;
 
-/// Bytes of one answer that are taken in; a longer one is a failed read.
-pub(crate) const ANSWER_BYTES: usize = 32 * 1024 * 1024;
+/// Bytes of one answer that are taken in, as many as Resource Graph gives at most; a longer one is a failed read.
+pub(crate) const ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// Characters of a name that Azure could have given: of a host, a key, a region. An id has eight times as many.
 pub(crate) const NAME: usize = 253;
@@ -60,7 +62,7 @@ pub(crate) const LOG_PAGE: u64 = 4096;
 pub(crate) const EVIDENCE_FRESH_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 
 /// Observations in OSCAL; further ones are counted there, and stand in `findings.json`.
-pub(crate) const OSCAL_OBSERVATIONS: usize = 20_000;
+pub(crate) const OSCAL_OBSERVATIONS: usize = 5_000;
 
 /// Letters of one value in OSCAL.
 pub(crate) const OSCAL_TEXT: usize = 2000;
@@ -90,3 +92,83 @@ pub(crate) const KEY_DAYS: i64 = 730;
 
 /// Days that must be left before a key expires: the notice that Key Vault gives.
 pub(crate) const DAYS_LEFT: i64 = 30;
+
+/// Bytes of an answer that is no success which are kept: what it says stands at its begin.
+pub(crate) const REFUSAL_BYTES: usize = 1024 * 1024;
+
+/// Bytes of a token endpoint's answer.
+pub(crate) const TOKEN_BYTES: usize = 64 * 1024;
+
+/// How long before its end a token is replaced.
+pub(crate) const TOKEN_MARGIN: Duration = Duration::from_secs(300);
+
+/// How long a token may take to come: `az` takes seconds to start.
+pub(crate) const TOKEN_WAIT: Duration = Duration::from_secs(60);
+
+/// How long an assertion counts that a certificate's key signs.
+pub(crate) const ASSERTION_LIFE: Duration = Duration::from_secs(300);
+
+/// Characters of a message for people that a fact keeps.
+pub(crate) const MESSAGE: usize = 500;
+
+/// How long a connection may take.
+pub(crate) const CONNECT: Duration = Duration::from_secs(10);
+
+/// How long one exchange may take, from the request to the last byte.
+pub(crate) const EXCHANGE: Duration = Duration::from_secs(60);
+
+/// Calls in flight at once, unless told otherwise, and at most.
+pub(crate) const CALLS_IN_FLIGHT: usize = 16;
+/// See [`CALLS_IN_FLIGHT`].
+pub(crate) const CALLS_IN_FLIGHT_MOST: usize = 64;
+
+/// How often a question is put at most: once, and again after throttling, silence or an error of the server's.
+pub(crate) const ATTEMPTS: u32 = 5;
+
+/// The wait before a question is put again, doubled each time, where the server names none.
+pub(crate) const BACKOFF: Duration = Duration::from_millis(500);
+
+/// The longest wait that a server may ask for; where it asks for more, the answer stands as it is.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(120);
+
+/// A server that says that it will take fewer reads than this is given a moment.
+pub(crate) const FEW_READS: u64 = 4;
+
+/// That moment: Resource Manager's bucket fills with 25 reads a second.
+pub(crate) const FEW_READS_WAIT: Duration = Duration::from_secs(1);
+
+/// Pages of one list.
+pub(crate) const PAGES: usize = 2_000;
+
+/// How often a question is put at most to somebody who is silent.
+pub(crate) const ATTEMPTS_IN_SILENCE: u32 = 2;
+
+/// Subscriptions that one question to Resource Graph names, as many as it takes.
+pub(crate) const GRAPH_SUBSCRIPTIONS: usize = 1_000;
+
+/// Ids that one look-up of Microsoft Graph asks for, as many as it takes.
+pub(crate) const DIRECTORY_IDS: usize = 1_000;
+
+/// How far back the activity log is read: a week.
+pub(crate) const ACTIVITY_MS: u64 = 7 * 24 * 3600 * 1000;
+
+/// Files of audit events that are read of each vault: as many hours.
+pub(crate) const AUDIT_FILES: usize = 48;
+
+/// Bytes of one of them.
+pub(crate) const AUDIT_FILE_BYTES: usize = 16 * 1024 * 1024;
+
+/// How deep such files lie: the id's parts, and the hour's.
+pub(crate) const AUDIT_FOLDER_DEPTH: usize = 24;
+
+/// Bytes of a document with which a cloud describes itself.
+pub(crate) const METADATA_BYTES: usize = 1024 * 1024;
+
+/// Vaults that `whoami` tries, of those that there are.
+pub(crate) const TRIED_VAULTS: usize = 20;
+
+/// Bytes of a design.
+pub(crate) const DESIGN_BYTES: usize = 16 * 1024 * 1024;
+
+/// How deep a design nests.
+pub(crate) const DESIGN_DEPTH: usize = 16;

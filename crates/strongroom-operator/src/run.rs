@@ -20,10 +20,19 @@ pub struct Run {
     pub tenant: String,
     /// The subscriptions that were asked about.
     pub subscriptions: Vec<String>,
+    /// The accounts that were asked about, as they were named; all of them, if none is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scope: Vec<String>,
     /// Who asked.
     pub caller: Caller,
     /// Where the times in the facts come from.
     pub clock: String,
+    /// Requests that were sent, repeated ones included, and those of them that were repeated.
+    #[serde(default)]
+    pub sent: u64,
+    /// See `sent`.
+    #[serde(default)]
+    pub repeated: u64,
     /// Every question, whatever became of it, in the order of question, about, fact.
     #[serde(default)]
     pub asked: Vec<Asked>,

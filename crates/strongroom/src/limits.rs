@@ -92,3 +92,11 @@ pub(crate) const UPSTREAM_ANSWER: Duration = Duration::from_secs(2);
 pub(crate) const UPSTREAM_RETRY: Duration = Duration::from_secs(5);
 /// After this time an answer that was handed to an HTTP/2 connection counts as sent.
 pub(crate) const HTTP2_FLUSH: Duration = Duration::from_secs(5);
+
+/// How often progress is shown on a terminal, and how often a line of it is written elsewhere.
+pub(crate) const PROGRESS_ON_TERMINAL: Duration = Duration::from_millis(100);
+/// See [`PROGRESS_ON_TERMINAL`].
+pub(crate) const PROGRESS_IN_LINES: Duration = Duration::from_secs(10);
+
+/// Bytes of a file that is given to verify a package of evidence with, or of a map of pseudonyms.
+pub(crate) const EVIDENCE_GIVEN_BYTES: u64 = 64 * 1024 * 1024;

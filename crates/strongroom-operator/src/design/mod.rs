@@ -1,11 +1,21 @@
 //! The approved design, `strongroom.yaml`: what was agreed, to be held against what is live.
 
+mod live;
+mod node;
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::finding::Severity;
+
+pub use self::live::{Difference, Live};
 
 /// What was approved.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -218,3 +228,40 @@ pub enum Criterion {
     /// This control passes for every resource that it applies to.
     Passes(String),
 }
+
+/// Why a file is no design: everything that is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesignError {
+    /// In the order of their lines.
+    pub faults: Vec<Fault>,
+}
+
+/// One thing that is wrong in a design's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub what: String,
+}
+
+impl Fault {
+    fn new(line: usize, what: impl Into<String>) -> Self {
+        Self {
+            line,
+            what: what.into(),
+        }
+    }
+}
+
+impl fmt::Display for DesignError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, Fault { line, what }) in self.faults.iter().enumerate() {
+            let end = if number > 0 { "\n" } else { "" };
+            write!(out, "{end}line {line}: {what}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for DesignError {}

@@ -16,7 +16,8 @@ pub(super) const ANSWERS: [&str; 6] = [
 ];
 
 /// The answer's word.
-pub(super) fn word(answer: &Answer) -> &'static str {
+#[must_use]
+pub fn word(answer: &Answer) -> &'static str {
     match answer {
         Answer::Fail => "fail",
         Answer::CouldNotCheck { .. } => "could-not-check",
@@ -28,7 +29,8 @@ pub(super) fn word(answer: &Answer) -> &'static str {
 }
 
 /// Its place among [`ANSWERS`].
-pub(super) fn rank(answer: &Answer) -> usize {
+#[must_use]
+pub fn rank(answer: &Answer) -> usize {
     ANSWERS
         .iter()
         .position(|known| *known == word(answer))
@@ -54,7 +56,8 @@ pub(super) fn detail(answer: &Answer) -> String {
 }
 
 /// The severity's word.
-pub(super) fn severity(severity: Severity) -> &'static str {
+#[must_use]
+pub fn severity(severity: Severity) -> &'static str {
     match severity {
         Severity::Info => "info",
         Severity::Low => "low",

@@ -1,5 +1,7 @@
 //! `completeness.json`: what was asked, what was answered, what was not and why. Integrity is not completeness, so it is signed apart.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::answers::time;
@@ -42,8 +44,16 @@ struct Why {
 pub(super) struct Document<'a> {
     pub(super) verdict: Verdict,
     clock: Clock<'a>,
+    /// What was asked, by kind of question.
+    questions: BTreeMap<&'a str, Asked>,
     pub(super) unanswered: Vec<Unanswered<'a>>,
     could_not_check: Vec<NotChecked<'a>>,
+}
+
+#[derive(Default, Serialize)]
+struct Asked {
+    asked: u64,
+    answered: u64,
 }
 
 #[derive(Serialize)]
@@ -130,9 +140,20 @@ impl Seen {
         Ok(Document {
             verdict,
             clock,
+            questions: self.questions(run),
             unanswered,
             could_not_check,
         })
+    }
+
+    fn questions<'a>(&self, run: &'a Run) -> BTreeMap<&'a str, Asked> {
+        let mut questions: BTreeMap<&'a str, Asked> = BTreeMap::new();
+        for asked in &run.asked {
+            let count = questions.entry(&asked.question).or_default();
+            count.asked += 1;
+            count.answered += u64::from(self.unanswered(asked).is_none());
+        }
+        questions
     }
 
     fn unanswered<'a>(&'a self, asked: &'a crate::run::Asked) -> Option<Unanswered<'a>> {

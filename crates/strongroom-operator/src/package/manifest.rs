@@ -1,6 +1,8 @@
 //! `manifest.json`: every file with its size and digest, what made them, by which rules, and which keys sign.
 
-use aws_lc_rs::digest::{SHA256, digest};
+use std::io::{self, Write};
+
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use serde::Serialize;
 
 use super::key::PublicKey;
@@ -74,7 +76,7 @@ pub(super) fn to_bytes(files: &[Entry], about: &About<'_>) -> Result<Vec<u8>, se
 
 /// What names the rules: the digest of the catalogue as JSON.
 pub(super) fn rules(catalogue: &[Control]) -> Result<String, serde_json::Error> {
-    Ok(sha256(&serde_json::to_vec(catalogue)?))
+    json_sha256(&catalogue)
 }
 
 /// The log's entry for a manifest.
@@ -86,4 +88,24 @@ pub(super) fn log_entry(manifest: &[u8]) -> String {
 /// SHA-256 in hex.
 pub(super) fn sha256(bytes: &[u8]) -> String {
     hex::encode(digest(&SHA256, bytes))
+}
+
+/// SHA-256 in hex of a value as JSON, which is never in memory whole.
+pub(super) fn json_sha256(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    let mut digest = Digest(Context::new(&SHA256));
+    serde_json::to_writer(&mut digest, value)?;
+    Ok(hex::encode(digest.0.finish()))
+}
+
+struct Digest(Context);
+
+impl Write for Digest {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -27,9 +27,8 @@ pub(super) fn document(
     rules: &str,
 ) -> Result<Value, PackageError> {
     let end = time(run.ended_ms.unwrap_or(run.started_ms))?;
-    let content = serde_json::to_vec(&(run, &judgement.findings, rules))
+    let seed = super::manifest::json_sha256(&(run, &judgement.findings, rules))
         .map_err(|error| PackageError::io("oscal/assessment-results.json")(error.into()))?;
-    let seed = super::manifest::sha256(&content);
     let plan = name_uuid(&format!("plan {rules}"));
     let mut chosen: Vec<&Finding> = judgement.findings.iter().collect();
     let all = chosen.len();

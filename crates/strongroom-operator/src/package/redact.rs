@@ -16,6 +16,7 @@ use super::error::PackageError;
 use super::manifest::sha256;
 use super::words::{Token, names_in, tokens};
 use crate::fact::{Bytes, Fact, FactId, Outcome, encode};
+use crate::facts::{Facts, FactsError};
 use crate::finding::Judgement;
 use crate::run::Run;
 
@@ -196,6 +197,19 @@ impl Redactor {
         let (redacted, bytes) = encode(&fact);
         self.facts.insert(id.clone(), redacted.clone());
         (redacted, bytes)
+    }
+
+    /// Looks at all facts of a folder and gives each the id that it will have: in the order of the new ids, each once, with one that it was.
+    pub fn facts(&mut self, facts: &Facts) -> Result<BTreeMap<FactId, FactId>, FactsError> {
+        for fact in facts.iter() {
+            self.learn(&fact?);
+        }
+        let mut renamed = BTreeMap::new();
+        for id in facts.ids() {
+            let (redacted, _) = self.fact(&id, &facts.get(&id)?);
+            renamed.insert(redacted, id);
+        }
+        Ok(renamed)
     }
 
     /// The judgement with pseudonyms, on the redacted facts.

@@ -83,6 +83,11 @@ const PROTOCOL_WORDS: &[&str] = &[
     "value",
     "vault",
     "vaults",
+    "drill",
+    "grant",
+    "network",
+    "use",
+    "version",
 ];
 
 /// What comes before a GUID that everybody knows.
@@ -248,9 +253,15 @@ fn note(name: &str, names: &mut BTreeSet<String>) {
     let name = name.to_lowercase();
     let is_name =
         name.len() > 2 && name.contains(char::is_alphabetic) && name.chars().all(is_word) && !is_guid(&name);
-    if is_name && !PROTOCOL_WORDS.contains(&name.as_str()) && !name.starts_with("microsoft") {
+    let is_ours = PROTOCOL_WORDS.contains(&name.as_str()) || is_control_id(&name);
+    if is_name && !is_ours && !name.starts_with("microsoft") {
         names.insert(name);
     }
+}
+
+/// The ids of controls are a letter and two digits.
+fn is_control_id(name: &str) -> bool {
+    matches!(name.as_bytes(), [b'a'..=b'z', b'0'..=b'9', b'0'..=b'9'])
 }
 
 #[cfg(test)]

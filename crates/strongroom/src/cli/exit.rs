@@ -9,6 +9,9 @@ Exit codes:
   0   done
   1   failed for a reason that the message gives
   2   the command line is wrong
+  3   check: a control fails, or a criterion of the design is not met; evidence verify: it was changed
+  4   check: no control fails, but some could not be checked; evidence verify: intact, but not proven
+  5   design diff: what is live differs from what was approved
   64  the configuration is wrong
   65  verify found something that is not as it must be
   69  no instance runs on the data folder
@@ -18,6 +21,34 @@ Exit codes:
 /// A command that did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
+    /// The command line asks for something that cannot be asked for.
+    #[error("{0}")]
+    Usage(String),
+    /// Controls fail.
+    #[error("{failed} findings fail and {unchecked} could not be checked; see the lines above")]
+    ControlsFail {
+        /// Findings that fail.
+        failed: usize,
+        /// Findings that could not be checked.
+        unchecked: usize,
+    },
+    /// The design's criteria are not met.
+    #[error("{0} of the design's criteria are not met; see the lines above")]
+    NotAccepted(usize),
+    /// No control fails, but what could not be seen might.
+    #[error(
+        "nothing fails, but {0} findings could not be checked; `strongroom whoami` shows what may be read"
+    )]
+    Unchecked(usize),
+    /// What is live is not what was approved.
+    #[error("{0} differences between what was approved and what is live")]
+    Drift(usize),
+    /// A package of evidence is not what was signed.
+    #[error("the package is not what was signed: {0} defects; see the lines above")]
+    Changed(u64),
+    /// A package of evidence is intact, and what would prove whose it is was not given.
+    #[error("the package is intact, but nothing proves whose it is; see the lines above")]
+    NotProven,
     /// A setting cannot be used: all of them in one report.
     #[error("{}", .0.join("\n"))]
     Configuration(Vec<String>),
@@ -80,6 +111,12 @@ pub enum Failure {
         /// What the system answered.
         cause: std::io::Error,
     },
+    /// The cloud could not be asked.
+    #[error("{0}")]
+    Cloud(String),
+    /// There is no package of evidence.
+    #[error("{0}")]
+    Evidence(String),
     /// The second reader could not read at all.
     #[error("cannot verify: {0}")]
     Verify(String),
@@ -90,6 +127,10 @@ impl CliError {
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Answered { .. } | Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::ControlsFail { .. } | Self::NotAccepted(_) | Self::Changed(_) => 3,
+            Self::Unchecked(_) | Self::NotProven => 4,
+            Self::Drift(_) => 5,
             Self::Configuration(_) => 64,
             Self::NotClean(_) => 65,
             Self::NotRunning(_) => 69,

@@ -4,10 +4,13 @@ mod account;
 mod client;
 mod credential;
 mod deployment;
+mod documents;
 mod exit;
 mod export;
 mod key;
 mod model;
+mod operator;
+mod output;
 mod principal;
 mod role;
 mod rotation;
@@ -94,6 +97,25 @@ enum Command {
     /// Open a shell with that environment; `az`, where installed, is registered and logged in.
     #[command(after_help = EXIT_CODES)]
     Shell(FolderArgs),
+    /// Who asks, and what it may read of the cloud: tried by harmless reads, before anything else is trusted.
+    #[command(after_help = help(operator::WHOAMI))]
+    Whoami(operator::WhoAmIArgs),
+    /// Follow each account's key: account, key, version, identity, grant, vault, network; judge every control, and say where it
+    /// breaks. Reads only.
+    #[command(after_help = help(operator::CHECK))]
+    Check(operator::CheckArgs),
+    /// The approved design, `strongroom.yaml`: write it from what is live, hold it against what is live. Changes nothing there.
+    #[command(after_help = help(operator::DESIGN))]
+    Design(operator::DesignArgs),
+    /// Make a signed package of what was read and judged, for an auditor; or verify one, offline.
+    #[command(after_help = help(operator::EVIDENCE))]
+    Evidence(operator::EvidenceArgs),
+    /// A script that completes this program's commands in a shell.
+    #[command(after_help = help(documents::COMPLETION))]
+    Completion(documents::CompletionArgs),
+    /// Man pages: the program's on stdout, or all of them in a folder.
+    #[command(after_help = help(documents::MAN))]
+    Man(documents::ManArgs),
     /// The process that runs a built-in model; started by the service.
     #[command(hide = true)]
     Worker,
@@ -291,10 +313,21 @@ impl Cli {
             Command::Jobs(args) => rotation::jobs(&args),
             Command::Env(args) => shell::env(&args),
             Command::Shell(args) => shell::shell(&args),
+            Command::Whoami(args) => operator::whoami(&args),
+            Command::Check(args) => operator::check(&args),
+            Command::Design(args) => operator::design(&args),
+            Command::Evidence(args) => operator::evidence(&args),
+            Command::Completion(args) => documents::completion(&args),
+            Command::Man(args) => documents::man(&args),
             Command::Worker => worker(),
             Command::Trainer { rest } => trainer(rest),
         }
     }
+}
+
+/// A command's examples and the exit codes.
+fn help(examples: &str) -> String {
+    format!("Examples:\n{examples}\n\n{EXIT_CODES}")
 }
 
 fn worker() -> Result<(), CliError> {

@@ -15,12 +15,27 @@ use zeroize::Zeroizing;
 use super::client::Instance;
 use super::table::{self, Table};
 use super::{CliError, Failure, Output, VerifyArgs};
+use crate::folder::DataFolder;
 use crate::status::Pinned;
 
 pub(super) fn run(args: &VerifyArgs) -> Result<(), CliError> {
-    let folder = args.instance.folder.folder()?;
+    let (report, refused) = report(args.instance.folder.folder()?, args.blind)?;
+    match args.instance.output {
+        Output::Json => table::json(&report)?,
+        Output::Table => print(&report)?,
+    }
+    match refused {
+        // What could not be checked is neither clean nor found wrong.
+        Some(refused) => Err(refused),
+        None if report.is_clean() => Ok(()),
+        None => Err(CliError::NotClean(report.fault_count)),
+    }
+}
+
+/// Reads everything; with keys, unless `blind`. Beside the report, the first time that the vault did not let a key be used.
+pub(super) fn report(folder: DataFolder, blind: bool) -> Result<(Report, Option<CliError>), CliError> {
     let service = folder.service();
-    let mut vault = if args.blind {
+    let mut vault = if blind {
         None
     } else {
         Some(Vault::of(Instance::find(folder)?)?)
@@ -30,16 +45,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<(), CliError> {
         keys: vault.as_mut().map(|vault| vault as &mut dyn Unwrap),
     };
     let report = verify(verification).map_err(|error| Failure::Verify(error.to_string()))?;
-    match args.instance.output {
-        Output::Json => table::json(&report)?,
-        Output::Table => print(&report)?,
-    }
-    match vault.and_then(|vault| vault.refused) {
-        // What could not be checked is neither clean nor found wrong.
-        Some(refused) => Err(refused),
-        None if report.is_clean() => Ok(()),
-        None => Err(CliError::NotClean(report.fault_count)),
-    }
+    Ok((report, vault.and_then(|vault| vault.refused)))
 }
 
 /// The vault and the pins, as the running instance has them.

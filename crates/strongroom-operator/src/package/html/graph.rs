@@ -20,7 +20,7 @@ const BOX_WIDTH: usize = 176;
 const ROW_HEIGHT: usize = 46;
 const BOX_HEIGHT: usize = 34;
 const TOP: usize = 40;
-const LETTERS: usize = 26;
+const LETTERS: usize = 25;
 
 pub(super) fn draw(page: &mut Page, graph: &Graph) {
     page.raw("<section id=\"graph\"><h2>What stands with what</h2>\n");
@@ -95,7 +95,7 @@ fn place<'a>(nodes: &[&'a Node]) -> (BTreeMap<&'a str, At>, usize) {
         }
     }
     let most = rows.into_iter().max().unwrap_or(0);
-    (places, TOP + most.max(1) * ROW_HEIGHT + 10)
+    (places, TOP + most.max(1) * ROW_HEIGHT + 30)
 }
 
 fn path(edge: &Edge, from: At, to: At) -> String {
@@ -105,6 +105,12 @@ fn path(edge: &Edge, from: At, to: At) -> String {
         from.0 + BOX_WIDTH,
         if to.0 > from.0 { to.0 } else { to.0 + BOX_WIDTH },
     );
+    // Beyond the next column it passes below what lies between.
+    let dip = if to.0 > from.0 + COLUMN_WIDTH {
+        ROW_HEIGHT
+    } else {
+        0
+    };
     let bend = start.max(end) + 24;
     let bends = if to.0 > from.0 {
         ((start + end) / 2, (start + end) / 2)
@@ -120,9 +126,9 @@ fn path(edge: &Edge, from: At, to: At) -> String {
         "<path{class} d=\"M{start} {} C{} {} {} {} {end} {}\"><title>{} {} {}</title></path>\n",
         from.1 + middle,
         bends.0,
-        from.1 + middle,
+        from.1 + middle + dip,
         bends.1,
-        to.1 + middle,
+        to.1 + middle + dip,
         to.1 + middle,
         escape(short(&edge.from)),
         escape(&edge.relation),
@@ -141,10 +147,10 @@ fn boxed(node: &Node, (x, y): At) -> String {
         .owner
         .as_deref()
         .map_or_else(|| node.kind.clone(), |owner| format!("{}, {owner}", node.kind));
-    let owner: String = owner.chars().take(LETTERS + 4).collect();
+    let owner: String = owner.chars().take(LETTERS + 3).collect();
     format!(
         "<g><rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"{BOX_WIDTH}\" height=\"{BOX_HEIGHT}\" rx=\"3\"/>\
-         <title>{}</title><text x=\"{}\" y=\"{}\">{}</text><text class=\"head\" x=\"{}\" y=\"{}\">{}</text></g>\n",
+         <title>{}</title><text x=\"{}\" y=\"{}\">{}</text><text class=\"sub\" x=\"{}\" y=\"{}\">{}</text></g>\n",
         escape(&node.id),
         x + 8,
         y + 14,

@@ -133,6 +133,13 @@ impl Page {
         self.raw("</td>");
     }
 
+    /// A cell with text that is long, such as an id: it may be broken anywhere.
+    fn wide_cell(&mut self, text: &str) {
+        self.raw("<td class=\"w\">");
+        self.text(text);
+        self.raw("</td>");
+    }
+
     /// A cell with an answer.
     fn answer(&mut self, word: &str) {
         let _ = write!(self.0, "<td><span class=\"answer {word}\">{word}</span></td>");

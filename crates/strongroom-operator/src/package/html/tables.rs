@@ -37,9 +37,9 @@ pub(super) fn controls(page: &mut Page, about: &About<'_>) -> Result<(), Package
             }
         }
         page.cell(&span(&findings)?);
-        page.cell(&sources(control));
-        page.cell(&maps_to(control));
-        page.cell(&owners(&findings));
+        page.wide_cell(&sources(control));
+        page.wide_cell(&maps_to(control));
+        page.wide_cell(&owners(&findings));
         page.raw("</tr>\n");
         conflicts(page, control, columns.len());
     }
@@ -113,7 +113,7 @@ pub(super) fn chains(page: &mut Page, judgement: &Judgement) {
     );
     for chain in chains.iter().take(REPORT_CHAINS) {
         page.raw("<tr>");
-        page.cell(&chain.account);
+        page.wide_cell(&chain.account);
         page.raw("<td><ol class=\"chain\">");
         for hop in &chain.hops {
             let word = word(&hop.answer);
@@ -157,7 +157,7 @@ pub(super) fn coverage(page: &mut Page, judgement: &Judgement) {
             None => "could not be read",
         });
         page.cell(&row.by);
-        page.cell(&row.source);
+        page.wide_cell(&row.source);
         page.raw("</tr>\n");
     }
     page.end_table(rows.len().saturating_sub(REPORT_ROWS), "findings.json");
@@ -174,7 +174,7 @@ pub(super) fn findings(page: &mut Page, about: &About<'_>) -> Result<(), Package
     for finding in findings.iter().take(REPORT_ROWS) {
         page.raw("<tr>");
         page.cell(&finding.control);
-        page.raw("<td title=\"");
+        page.raw("<td class=\"w\" title=\"");
         page.text(&finding.resource);
         page.raw("\">");
         page.text(short(&finding.resource));
@@ -182,18 +182,18 @@ pub(super) fn findings(page: &mut Page, about: &About<'_>) -> Result<(), Package
         page.answer(word(&finding.answer));
         page.cell(severity(finding.severity));
         let told = detail(&finding.answer);
-        page.cell(&if told.is_empty() {
+        page.wide_cell(&if told.is_empty() {
             finding.reason.clone()
         } else {
             format!("{} ({told})", finding.reason)
         });
-        page.raw("<td>");
+        page.raw("<td class=\"w\">");
         if let Some(remedy) = &finding.remedy {
             page.code(remedy);
         }
         page.raw("</td>");
         page.cell(&time(finding.as_of_ms)?);
-        page.cell(finding.owner.as_deref().unwrap_or("-"));
+        page.wide_cell(finding.owner.as_deref().unwrap_or("-"));
         facts(page, finding);
         page.raw("</tr>\n");
     }
@@ -224,13 +224,13 @@ pub(super) fn unanswered(page: &mut Page, document: &Document<'_>) {
     for row in document.unanswered.iter().take(REPORT_ROWS) {
         page.raw("<tr>");
         page.cell(row.question);
-        page.cell(row.about.unwrap_or("-"));
-        page.cell(row.call);
+        page.wide_cell(row.about.unwrap_or("-"));
+        page.wide_cell(row.call);
         page.cell(
             &row.status
                 .map_or_else(|| "no answer".to_owned(), |status| status.to_string()),
         );
-        page.cell(row.message.unwrap_or("-"));
+        page.wide_cell(row.message.unwrap_or("-"));
         page.raw("</tr>\n");
     }
     page.end_table(

@@ -50,7 +50,7 @@ pub(super) fn draw(page: &mut Page, timeline: &[Moment]) -> Result<(), PackageEr
         page.raw("<tr>");
         page.cell(&time(moment.at_ms)?);
         page.cell(&moment.what);
-        page.cell(&moment.subject);
+        page.wide_cell(&moment.subject);
         page.raw("</tr>\n");
     }
     page.end_table(timeline.len().saturating_sub(REPORT_ROWS), "findings.json");

@@ -245,6 +245,9 @@ fn run(asked: Vec<Asked>) -> Run {
             credential: "client-secret".to_owned(),
         },
         clock: "the machine's clock".to_owned(),
+        scope: Vec::new(),
+        sent: 80,
+        repeated: 0,
         asked,
     }
 }
