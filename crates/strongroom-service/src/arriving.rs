@@ -81,6 +81,12 @@ impl Arriving {
         self.body.size_hint().exact()
     }
 
+    /// Takes what is left and lets it go: a connection that is closed while its client still sends is reset, and the client hears
+    /// nothing of the answer.
+    pub(crate) async fn pass_over(mut self) {
+        while let Some(Ok(_)) = self.next().await {}
+    }
+
     /// Reads the whole body as one JSON object.
     pub(crate) async fn json(mut self) -> Result<Map<String, Value>, Problem> {
         self.check_announced()?;

@@ -25,8 +25,7 @@ pub(crate) async fn complete(call: Call) -> Result<Answer, Problem> {
     let id = call.id(WHAT)?.to_owned();
     let (head, request) = call.with_json().await?;
     let store = &head.service.store;
-    let mut upload = Upload::find(store, head.permits.read()?, &id).await?;
-    upload.demand_pending()?;
+    let mut upload = Upload::find_pending(store, head.permits.read()?, &id).await?;
     let wish = Wish::read(&request, &upload)?;
     let draft = upload.draft(store, &head.permits)?;
     let checked = check(&head, draft, &upload, &wish).await;

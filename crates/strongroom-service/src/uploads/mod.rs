@@ -59,8 +59,7 @@ struct Upload {
 pub(crate) async fn cancel(call: Call) -> Result<Answer, Problem> {
     let id = call.id(WHAT)?;
     let store = &call.service.store;
-    let mut upload = Upload::find(store, call.permits.read()?, id).await?;
-    upload.demand_pending()?;
+    let mut upload = Upload::find_pending(store, call.permits.read()?, id).await?;
     // Said first, so that nothing more is taken in; a completion that was faster counts for more.
     upload
         .record_state(store, call.permits.write()?, State::Cancelled)
@@ -73,13 +72,19 @@ pub(crate) async fn cancel(call: Call) -> Result<Answer, Problem> {
 }
 
 impl Upload {
-    async fn find(store: &Store, read: &Permit, id: &str) -> Result<Self, Problem> {
+    /// Finds an upload that, as far as its own record knows, still takes parts.
+    async fn find_pending(store: &Store, read: &Permit, id: &str) -> Result<Self, Problem> {
         let object = store.get(read, KIND, id).await;
         let object = object.map_err(|error| Problem::store(error, WHAT, id))?;
         let record = serde_json::from_slice(&object.body)
             .map_err(|_| Problem::Internal("an upload's record is not what it was".to_owned()))?;
         let meta = object.meta;
-        Ok(Self { meta, record })
+        let upload = Self { meta, record };
+        match upload.record.state {
+            State::Pending => Ok(upload),
+            State::Completed => Err(upload.not_pending("completed")),
+            State::Cancelled => Err(upload.not_pending("cancelled")),
+        }
     }
 
     fn draft<'a>(&'a self, store: &'a Store, permits: &'a Permits) -> Result<Draft<'a>, Problem> {
@@ -89,14 +94,6 @@ impl Upload {
             write: permits.write()?,
             id: &self.record.file,
         })
-    }
-
-    fn demand_pending(&self) -> Result<(), Problem> {
-        match self.record.state {
-            State::Pending => Ok(()),
-            State::Completed => Err(self.not_pending("completed")),
-            State::Cancelled => Err(self.not_pending("cancelled")),
-        }
     }
 
     fn not_pending(&self, status: &str) -> Problem {
