@@ -4,27 +4,11 @@
 const assert = require("node:assert/strict");
 const crypto = require("node:crypto");
 const { describe, test } = require("node:test");
-const OpenAI = require("openai");
+const { OpenAI, all, forms, model } = require("./forms.cjs");
 
-const { AzureOpenAI, toFile } = OpenAI;
-const needed = ["OPENAI_BASE_URL", "OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY", "STRONGROOM_DEPLOYMENT"];
-const missing = needed.filter((name) => !process.env[name]);
-assert.deepEqual(missing, [], "not set: run `cargo xtask clients`");
-
-const model = process.env.STRONGROOM_DEPLOYMENT;
+const { toFile } = OpenAI;
 const messages = [{ role: "user", content: "The customer key" }];
 const big = crypto.randomBytes(3 * 1024 * 1024 + 17);
-const settings = { maxRetries: 0, timeout: 120_000 };
-const forms = {
-  openai: () => new OpenAI(settings),
-  azure: () => new AzureOpenAI({ ...settings, apiVersion: "2025-04-01-preview" }),
-};
-
-async function all(page) {
-  const found = [];
-  for await (const entry of page) found.push(entry);
-  return found;
-}
 
 async function content(client, file) {
   return Buffer.from(await (await client.files.content(file)).arrayBuffer());
@@ -161,6 +145,6 @@ for (const [form, make] of Object.entries(forms)) {
 }
 
 test("a wrong key is no key", async () => {
-  const stranger = new OpenAI({ ...settings, apiKey: "wrong" });
+  const stranger = forms.openai({ apiKey: "wrong" });
   await assert.rejects(stranger.models.list(), OpenAI.AuthenticationError);
 });
