@@ -1,8 +1,9 @@
 //! The whole system, measured from outside: the release build of the program in a process of its own, beside the
 //! unsealed twin in another. Prints JSON lines.
 //!
-//! `STRONGROOM_BENCH_BODY` is the size of a large body in MiB, `STRONGROOM_BENCH_RUNS` how often the key is turned
-//! off; `STRONGROOM_BENCH_ONLY` names one part: start, transfers, uploads, loads, inference,
+//! `STRONGROOM_BENCH_BODY` is the size of a large body in MiB, `STRONGROOM_BENCH_UPLOAD` that of an upload in parts,
+//! `STRONGROOM_BENCH_RUNS` how often the key is turned off; `STRONGROOM_BENCH_ONLY` names one part: start, transfers, parts, uploads,
+//! loads, inference,
 //! trainings, unwraps, revocation. `STRONGROOM_BENCH_LOADS` is how often a model is loaded, `STRONGROOM_BENCH_TRAININGS` how
 //! often one is trained.
 #![expect(
@@ -107,6 +108,9 @@ async fn measure() {
     if wanted("trainings") {
         let child = start_child(&place.path().join("trainings"), &[]).await;
         trainings::measure(&child, place.path()).await;
+    }
+    if wanted("parts") {
+        transfers::in_parts(&start_child(&place.path().join("parts"), &[]).await).await;
     }
     if wanted("inference") {
         let upstream = Helper::start(&["upstream", ""]);

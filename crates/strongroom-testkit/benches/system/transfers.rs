@@ -1,10 +1,13 @@
-//! Large bodies: processor time of uploads and downloads against the unsealed twin, and memory under eight at once.
+//! Large bodies: processor time of uploads and downloads against the unsealed twin, and memory under eight at once and under a large
+//! upload in parts.
 
 use std::sync::LazyLock;
 
 use futures::future::join_all;
-use serde_json::Value;
+use futures::{StreamExt as _, stream};
+use serde_json::{Value, json};
 use strongroom_testkit::Child;
+use tokio::time::Instant;
 
 use crate::process::{Helper, cpu, memory};
 use crate::report::{Goal, median, median_ratio, number, report};
@@ -15,6 +18,9 @@ const ROUNDS: usize = 6;
 /// Bodies of the default limit's half, four for a GiB.
 const BODIES: usize = 4;
 const AT_ONCE: usize = 8;
+/// The longest part that an upload takes, and how many come at a time.
+const PART: usize = 64 * MIB;
+const PARTS_AT_ONCE: usize = 4;
 
 pub(crate) async fn measure(child: &Child, twin: &Helper) {
     let length = number("STRONGROOM_BENCH_BODY", 256) * MIB;
@@ -102,18 +108,68 @@ async fn fresh_upload(target: &Target, length: usize) -> String {
     upload(&mut Wire::connect(target).await, target, length).await
 }
 
+/// Peak memory of a process that takes one large upload in parts, several at once, and gives it back.
+pub(crate) async fn in_parts(child: &Child) {
+    let parts = number("STRONGROOM_BENCH_UPLOAD", 5 * 1024).div_ceil(PART / MIB);
+    let length = parts * PART;
+    let target = Target::sealed(child, false);
+    let mut wire = Wire::connect(&target).await;
+    let wish = json!({
+        "filename": "bench.bin", "purpose": "assistants", "bytes": length, "mime_type": "application/octet-stream",
+    });
+    let upload = id(&wire.exchange(&target.json("/uploads", &wish)).await);
+    let begun = Instant::now();
+    let parts: Vec<String> = stream::iter(0..parts)
+        .map(|number| {
+            let (target, upload) = (Target::sealed(child, number % 2 == 0), upload.clone());
+            async move {
+                let (before, after) = target.part(&upload, PART);
+                send(&mut Wire::connect(&target).await, (&before, &after), PART).await
+            }
+        })
+        .buffered(PARTS_AT_ONCE)
+        .collect()
+        .await;
+    let rate = length as f64 / 1e6 / begun.elapsed().as_secs_f64();
+    let begun = Instant::now();
+    let path = format!("/uploads/{upload}/complete");
+    let done = wire
+        .exchange(&target.json(&path, &json!({ "part_ids": parts })))
+        .await;
+    let completed = begun.elapsed().as_secs_f64() * 1e3;
+    let done: Value = serde_json::from_slice(&done).unwrap();
+    let file = done.pointer("/file/id").and_then(Value::as_str).unwrap();
+    assert_eq!(download(&mut wire, &target, file).await, length);
+    report("upload in parts, four at once", rate, "MB/s", &Goal::None);
+    report("completing an upload", completed, "ms", &Goal::None);
+    report(
+        &format!("peak memory, upload of {} MiB in parts", length / MIB),
+        memory(child.id(), "VmHWM"),
+        "MiB",
+        &Goal::AtMost(256.0),
+    );
+}
+
 pub(crate) async fn upload(wire: &mut Wire, target: &Target, length: usize) -> String {
     let (before, after) = target.upload(length);
+    send(wire, (&before, &after), length).await
+}
+
+/// Sends a form with content of this length, and answers with the id of what it became.
+async fn send(wire: &mut Wire, (before, after): (&[u8], &[u8]), length: usize) -> String {
     let mut left = length;
-    wire.send(&before).await;
+    wire.send(before).await;
     while left > 0 {
         let piece = NOISE.get(..left.min(NOISE.len())).unwrap();
         wire.send(piece).await;
         left -= piece.len();
     }
-    let answer = wire.exchange(&after).await;
-    let file: Value = serde_json::from_slice(&answer).unwrap();
-    file.get("id").and_then(Value::as_str).unwrap().to_owned()
+    id(&wire.exchange(after).await)
+}
+
+fn id(answer: &[u8]) -> String {
+    let made: Value = serde_json::from_slice(answer).unwrap();
+    made.get("id").and_then(Value::as_str).unwrap().to_owned()
 }
 
 async fn download(wire: &mut Wire, target: &Target, file: &str) -> usize {

@@ -110,6 +110,14 @@ impl Target {
         (self.head("POST", path, &more) + &body).into_bytes()
     }
 
+    /// What goes before and after the content of a part of an upload.
+    pub(crate) fn part(&self, upload: &str, length: usize) -> (Vec<u8>, Vec<u8>) {
+        let before = format!(
+            "--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"data\"; filename=\"part\"\r\n\r\n"
+        );
+        self.form(&format!("/uploads/{upload}/parts"), &before, length)
+    }
+
     /// What goes before and after the content of an upload.
     pub(crate) fn upload(&self, length: usize) -> (Vec<u8>, Vec<u8>) {
         let before = format!(
@@ -117,12 +125,16 @@ impl Target {
              --{BOUNDARY}\r\ncontent-disposition: form-data; name=\"file\"; filename=\"bench.bin\"\r\n\
              content-type: application/octet-stream\r\n\r\n"
         );
+        self.form("/files", &before, length)
+    }
+
+    fn form(&self, path: &str, before: &str, length: usize) -> (Vec<u8>, Vec<u8>) {
         let after = format!("\r\n--{BOUNDARY}--\r\n");
         let total = before.len() + length + after.len();
         let more =
             format!("content-type: multipart/form-data; boundary={BOUNDARY}\r\ncontent-length: {total}\r\n");
         (
-            (self.head("POST", "/files", &more) + &before).into_bytes(),
+            (self.head("POST", path, &more) + before).into_bytes(),
             after.into_bytes(),
         )
     }
