@@ -111,6 +111,64 @@ impl Instance {
             .body(body)
     }
 
+    /// Uploads one file in these parts, all of them at once and the last first, and answers with its object's id.
+    pub async fn upload_in_parts(&self, name: &str, parts: Vec<Vec<u8>>) -> Result<String, TestkitError> {
+        let upload = self
+            .begin_upload(name, parts.iter().map(Vec::len).sum())
+            .send()
+            .await?;
+        let upload = text(&upload.error_for_status()?.json().await?, "id")?;
+        let added = parts.into_iter().rev().map(|part| async {
+            let answer = self
+                .part_request(&upload, part)
+                .send()
+                .await?
+                .error_for_status()?;
+            text(&answer.json().await?, "id")
+        });
+        let mut ids = futures::future::try_join_all(added).await?;
+        ids.reverse();
+        let done = self
+            .complete_upload(&upload, &ids)
+            .send()
+            .await?
+            .error_for_status()?;
+        let done: Value = done.json().await?;
+        text(done.get("file").unwrap_or(&Value::Null), "id")
+    }
+
+    /// The request that begins an upload in parts.
+    pub fn begin_upload(&self, name: &str, bytes: usize) -> RequestBuilder {
+        let wish = json!({
+            "filename": name, "bytes": bytes, "purpose": "assistants", "mime_type": "application/octet-stream",
+        });
+        self.api(Method::POST, "/uploads").json(&wish)
+    }
+
+    /// The request that adds a part.
+    pub fn part_request(&self, upload: &str, part: Vec<u8>) -> RequestBuilder {
+        let (kind, body) = part_form(&part);
+        self.api(Method::POST, &format!("/uploads/{upload}/parts"))
+            .header("Content-Type", kind)
+            .body(body)
+    }
+
+    /// The request that makes a file of parts in this order.
+    pub fn complete_upload(&self, upload: &str, parts: &[String]) -> RequestBuilder {
+        let wish = json!({ "part_ids": parts });
+        self.api(Method::POST, &format!("/uploads/{upload}/complete"))
+            .json(&wish)
+    }
+
+    /// The request of a chat completion that is kept.
+    pub fn kept_chat(&self, prompt: &str) -> RequestBuilder {
+        let body = json!({
+            "model": self.variable("STRONGROOM_DEPLOYMENT"), "store": true, "max_tokens": 64,
+            "messages": [{"role": "user", "content": prompt}],
+        });
+        self.api(Method::POST, "/chat/completions").json(&body)
+    }
+
     /// Downloads one file.
     pub async fn download(&self, id: &str) -> Result<Vec<u8>, TestkitError> {
         let path = format!("/files/{id}/content");
@@ -309,6 +367,17 @@ pub fn form(name: &str, content: &[u8]) -> (String, Vec<u8>) {
          Content-Type: application/octet-stream\r\n\r\n"
     )
     .into_bytes();
+    body.extend_from_slice(content);
+    body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+    (format!("multipart/form-data; boundary={boundary}"), body)
+}
+
+/// A form with one part of an upload: its content type and its bytes.
+pub fn part_form(content: &[u8]) -> (String, Vec<u8>) {
+    let boundary = uuid::Uuid::new_v4().simple().to_string();
+    let mut body =
+        format!("--{boundary}\r\nContent-Disposition: form-data; name=\"data\"; filename=\"part\"\r\n\r\n")
+            .into_bytes();
     body.extend_from_slice(content);
     body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
     (format!("multipart/form-data; boundary={boundary}"), body)

@@ -19,7 +19,7 @@ pub use canary::{Canaries, Sighting, search_bytes};
 pub use child::{Child, ChildOptions, strongroom_command, strongroom_program};
 pub use clock::HandClock;
 pub use error::TestkitError;
-pub use instance::{Instance, form};
+pub use instance::{Instance, form, part_form};
 pub use power_loss::PowerLoss;
 pub use storage::Storage;
 pub use system::{System, SystemOptions};

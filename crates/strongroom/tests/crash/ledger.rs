@@ -33,7 +33,7 @@ struct State {
 
 #[derive(Clone)]
 struct Object {
-    /// A file's name, which says what it holds; a response's input.
+    /// A file's name, which says what it holds; a response's input; a kept chat's prompt.
     said: String,
     fate: Fate,
     /// Read again since its round.
@@ -66,6 +66,10 @@ impl Ledger {
 
     pub(crate) fn responded(&self, id: String, input: String) {
         self.keep(format!("/responses/{id}"), input);
+    }
+
+    pub(crate) fn kept_chat(&self, id: String, prompt: String) {
+        self.keep(format!("/chat/completions/{id}"), prompt);
     }
 
     pub(crate) fn rotated(&self, version: String) {
@@ -185,7 +189,7 @@ impl Ledger {
             .collect()
     }
 
-    /// Files are compared with the list; responses, of which there is no list, are asked for.
+    /// Files are compared with the list; the others are asked for.
     async fn check_presence(&self, instance: &Instance) {
         let listed = list(instance).await;
         let responses: Vec<String> = {
@@ -194,7 +198,7 @@ impl Ledger {
             let responses = state
                 .objects
                 .iter()
-                .filter(|(path, _)| path.starts_with("/responses/"));
+                .filter(|(path, _)| !path.starts_with("/files/"));
             responses
                 .filter(|(_, object)| unsure(object))
                 .map(|(path, _)| path.clone())
@@ -247,8 +251,10 @@ impl Ledger {
         for (path, object) in objects {
             if path.starts_with("/files/") {
                 check_file(instance, &path, &object.said).await;
+            } else if path.starts_with("/responses/") {
+                check_answer(instance, &path, "/output/0/content/0/text", &object.said).await;
             } else {
-                check_response(instance, &path, &object.said).await;
+                check_answer(instance, &path, "/choices/0/message/content", &object.said).await;
             }
             self.state().objects.get_mut(&path).unwrap().checked = true;
         }
@@ -302,13 +308,12 @@ async fn check_file(instance: &Instance, path: &str, name: &str) {
     );
 }
 
-async fn check_response(instance: &Instance, path: &str, input: &str) {
+/// The model repeats what it is told.
+async fn check_answer(instance: &Instance, path: &str, place: &str, said: &str) {
     let answer = instance.api(Method::GET, path).send().await.unwrap();
     let (status, body) = (answer.status(), answer.text().await.unwrap());
     assert!(status.is_success(), "{path}: {status}: {body}");
-    let response: Value = serde_json::from_str(&body).unwrap();
-    let said = response
-        .pointer("/output/0/content/0/text")
-        .and_then(Value::as_str);
-    assert_eq!(said, Some(input), "{path}");
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    let found = answer.pointer(place).and_then(Value::as_str);
+    assert_eq!(found, Some(said), "{path}");
 }

@@ -10,6 +10,8 @@ use crate::ledger::Ledger;
 
 const SMALL_WRITERS: u64 = 4;
 const LARGE_WRITERS: u64 = 2;
+/// Parts of one upload, each inline or in a file of its own.
+const PARTS: std::ops::Range<u64> = 2..6;
 
 /// Ends when the program does.
 pub(crate) async fn until_killed(instance: &Instance, ledger: &Ledger, dice: &mut Dice) {
@@ -27,6 +29,8 @@ pub(crate) async fn until_killed(instance: &Instance, ledger: &Ledger, dice: &mu
             delete(instance, ledger, dice.another()),
             delete(instance, ledger, dice.another()),
             respond(instance, ledger),
+            keep_chats(instance, ledger),
+            upload_in_parts(instance, ledger, dice.another()),
             join_all(rotation),
             join_all(rekey),
         );
@@ -44,6 +48,38 @@ async fn upload(instance: &Instance, ledger: &Ledger, mut dice: Dice, sizes: std
             return;
         };
         ledger.uploaded(text(&file, "id"), name);
+    }
+}
+
+/// Uploads in parts, all at once; now and then one is given up.
+async fn upload_in_parts(instance: &Instance, ledger: &Ledger, mut dice: Dice) {
+    loop {
+        let number = ledger.next_number();
+        let length = usize::try_from(dice.within(10_000..900_000)).unwrap();
+        let (name, whole) = (format!("{number}-{length}"), content(number, length));
+        let size = length.div_ceil(usize::try_from(dice.within(PARTS)).unwrap());
+        let Some(upload) = answer(instance.begin_upload(&name, length).send().await).await else {
+            return;
+        };
+        let upload = text(&upload, "id");
+        let parts = whole.chunks(size).map(|part| {
+            let request = instance.part_request(&upload, part.to_vec());
+            async { Some(text(&answer(request.send().await).await?, "id")) }
+        });
+        let ids: Option<Vec<_>> = join_all(parts).await.into_iter().collect();
+        let Some(ids) = ids else { return };
+        let is_given_up = dice.one_in(4);
+        let end = if is_given_up {
+            instance.api(Method::POST, &format!("/uploads/{upload}/cancel"))
+        } else {
+            instance.complete_upload(&upload, &ids)
+        };
+        let Some(ended) = answer(end.send().await).await else {
+            return;
+        };
+        if !is_given_up {
+            ledger.uploaded(text(ended.get("file").unwrap(), "id"), name);
+        }
     }
 }
 
@@ -78,6 +114,16 @@ async fn respond(instance: &Instance, ledger: &Ledger) {
             return;
         };
         ledger.responded(text(&response, "id"), input);
+    }
+}
+
+async fn keep_chats(instance: &Instance, ledger: &Ledger) {
+    loop {
+        let prompt = format!("Number {}.", ledger.next_number());
+        let Some(kept) = answer(instance.kept_chat(&prompt).send().await).await else {
+            return;
+        };
+        ledger.kept_chat(text(&kept, "id"), prompt);
     }
 }
 

@@ -64,16 +64,19 @@ pub(crate) enum Asked {
     Read,
     Write,
     Infer,
+    /// Asks a model and has the answer kept.
+    Keep,
 }
 
 impl Asked {
-    pub(crate) const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Infer];
+    pub(crate) const ALL: [Self; 4] = [Self::Read, Self::Write, Self::Infer, Self::Keep];
 
     pub(crate) fn request(self, instance: &Instance, file: &str) -> RequestBuilder {
         match self {
             Self::Read => instance.api_tls(Method::GET, &format!("/files/{file}")),
             Self::Write => instance.upload_request("short.txt", b"short".to_vec()),
             Self::Infer => instance.chat_request("Say it again.", false),
+            Self::Keep => instance.kept_chat("Say it again."),
         }
     }
 }
@@ -116,12 +119,23 @@ pub(crate) struct Endless {
 }
 
 impl Endless {
+    /// A file.
     pub(crate) fn start(instance: &Instance) -> Self {
-        let (sender, sent) = watch::channel(0_u64);
         let head = format!(
             "--edge\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nassistants\r\n\
              --edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{ENDLESS}\"\r\n\r\n"
         );
+        Self::send(instance, "/files", head)
+    }
+
+    /// A part of an upload.
+    pub(crate) fn start_part(instance: &Instance, upload: &str) -> Self {
+        let head = "--edge\r\nContent-Disposition: form-data; name=\"data\"; filename=\"part\"\r\n\r\n";
+        Self::send(instance, &format!("/uploads/{upload}/parts"), head.to_owned())
+    }
+
+    fn send(instance: &Instance, path: &str, head: String) -> Self {
+        let (sender, sent) = watch::channel(0_u64);
         let pieces = futures::stream::unfold(Some(Bytes::from(head)), move |next| {
             sender.send_modify(|pieces| *pieces += 1);
             async move {
@@ -136,7 +150,7 @@ impl Endless {
             }
         });
         let request = instance
-            .api(Method::POST, "/files")
+            .api(Method::POST, path)
             .header("Content-Type", "multipart/form-data; boundary=edge")
             .body(Body::wrap_stream(pieces));
         let task =

@@ -18,13 +18,18 @@ use crate::{BOUND, PATIENCE, SLACK};
 
 /// Large enough that a download at the clients' pace outlives every loss.
 const LENGTH: usize = 80 << 20;
+/// Short enough that a client has gone from one to the next when the key is lost, and is in the middle of another.
+const PART: usize = (1 << 20) + 77;
 
 /// A running system with a file in it.
 pub(crate) struct Rig {
     pub(crate) system: System,
     pub(crate) vault: FailingVault,
+    /// Came in parts, so that a download goes from one to the next.
     file: String,
     content: Vec<u8>,
+    /// An upload with one part that was acknowledged, and that part.
+    upload: [String; 2],
     _upstream: InstantUpstream,
 }
 
@@ -55,8 +60,13 @@ pub(crate) struct Load {
     clients: Vec<Client>,
     stalling: (Client, oneshot::Sender<()>),
     asking: Vec<Asking>,
-    upload: Endless,
+    uploads: [Endless; 2],
     events: Receiver<StoreEvent>,
+}
+
+/// The id of what this request makes.
+async fn made(request: reqwest::RequestBuilder) -> String {
+    Answer::to(request).await.id.unwrap()
 }
 
 impl Rig {
@@ -73,8 +83,12 @@ impl Rig {
         }
         let (system, vault) = options.start_with_failing_vault().await.unwrap();
         let content: Vec<u8> = (0..=250).cycle().take(LENGTH).collect();
-        let file = system.upload("large.bin", content.clone()).await.unwrap();
+        let parts = content.chunks(PART).map(<[u8]>::to_vec).collect();
+        let file = system.upload_in_parts("large.bin", parts).await.unwrap();
+        let upload = made(system.begin_upload("parts.bin", 5)).await;
+        let part = made(system.part_request(&upload, b"short".to_vec())).await;
         Self {
+            upload: [upload, part],
             system,
             vault,
             file,
@@ -117,12 +131,17 @@ impl Rig {
             asking: Asked::ALL
                 .map(|asked| Asking::start(asked, system, &self.file))
                 .into(),
-            upload: Endless::start(system),
+            uploads: [
+                Endless::start(system),
+                Endless::start_part(system, &self.upload[0]),
+            ],
         };
         for client in load.clients.iter_mut().chain([&mut load.stalling.0]) {
             client.at_least(200).await;
         }
-        load.upload.under_way().await;
+        for upload in &mut load.uploads {
+            upload.under_way().await;
+        }
         load
     }
 
@@ -147,6 +166,17 @@ impl Rig {
             files.iter().all(|file| file["filename"] != ENDLESS),
             "half an upload became a file"
         );
+        self.completes().await;
+    }
+
+    /// The upload that was open when the key was lost is there with the part that was acknowledged; half a part is not.
+    async fn completes(&self) {
+        let [upload, part] = &self.upload;
+        let complete = self.system.complete_upload(upload, std::slice::from_ref(part));
+        let done = complete.send().await.unwrap();
+        let done: Value = done.json().await.unwrap();
+        let file = done["file"]["id"].as_str().unwrap();
+        assert_eq!(self.system.download(file).await.unwrap(), b"short");
     }
 
     /// Asks until the answer is this one.
@@ -201,11 +231,10 @@ impl Load {
         }
         sleep_until(end).await;
         check_stalled(self.stalling).await;
-        assert_ne!(
-            self.upload.status().await,
-            Some(200),
-            "an upload without an end was acknowledged"
-        );
+        for upload in self.uploads {
+            let status = upload.status().await;
+            assert_ne!(status, Some(200), "an upload without an end was acknowledged");
+        }
         // A few more answers, so that a key that comes back by itself would be seen.
         sleep(Duration::from_millis(300)).await;
         let mut acknowledged = Vec::new();

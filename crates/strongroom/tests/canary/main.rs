@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::indexing_slicing, reason = "a missing field is a failed test")]
 
+mod restored;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,8 +14,8 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use strongroom_testkit::{
-    Canaries, Child, ChildOptions, Instance, InstantUpstream, PlainTwin, Storage, form, search_bytes,
-    strongroom_command,
+    Canaries, Child, ChildOptions, Instance, InstantUpstream, PlainTwin, Storage, form, part_form,
+    search_bytes, strongroom_command,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -52,6 +54,29 @@ impl Place<'_> {
             .header("Content-Type", kind)
             .body(body);
         self.answer(request).await["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Uploads in two parts, each with the whole canary in it, and answers with the file's id.
+    async fn upload_in_parts(&self, place: &str) -> String {
+        let part = repeated(&self.canaries.at(place), LARGE / 2);
+        let wish = json!({
+            "filename": format!("{}.txt", self.canaries.at(place)), "bytes": part.len() * 2,
+            "purpose": "assistants", "mime_type": "text/plain",
+        });
+        let upload = self
+            .answer(self.request(Method::POST, "/uploads").json(&wish))
+            .await;
+        let upload = upload["id"].as_str().unwrap();
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            let (kind, body) = part_form(&part);
+            let request = self.request(Method::POST, &format!("/uploads/{upload}/parts"));
+            let added = self.answer(request.header("Content-Type", kind).body(body)).await;
+            ids.push(added["id"].clone());
+        }
+        let complete = self.request(Method::POST, &format!("/uploads/{upload}/complete"));
+        let done = self.answer(complete.json(&json!({ "part_ids": ids }))).await;
+        done["file"]["id"].as_str().unwrap().to_owned()
     }
 
     /// What both the service and its twin take: files, small and large and in every spelling, prompts, and a response.
@@ -137,10 +162,80 @@ async fn further_work(place: &Place<'_>, model: &str) {
     for path in [format!("/responses/{id}"), format!("/responses/{id}/input_items")] {
         place.answer(place.request(Method::GET, &path)).await;
     }
+    uploads_and_kept_chats(place, model).await;
     let embedded = json!({"model": model, "input": [canary("embedded"), canary("embedded-too")]});
     place
         .answer(place.request(Method::POST, "/embeddings").json(&embedded))
         .await;
+}
+
+/// Uploads that are completed, open and given up; chats that are kept, listed, changed, and exported to a file.
+async fn uploads_and_kept_chats(place: &Place<'_>, model: &str) {
+    let canary = |at: &str| place.canaries.at(at);
+    place.upload_in_parts("in-parts").await;
+    for (at, is_cancelled) in [("open-upload", false), ("cancelled-upload", true)] {
+        let wish = json!({
+            "filename": canary(at), "bytes": LARGE, "purpose": "user_data", "mime_type": "text/plain",
+        });
+        let upload = place
+            .answer(place.request(Method::POST, "/uploads").json(&wish))
+            .await;
+        let upload = upload["id"].as_str().unwrap();
+        for part in [canary(at).into_bytes(), repeated(&canary(at), LARGE / 2)] {
+            let (kind, body) = part_form(&part);
+            let request = place.request(Method::POST, &format!("/uploads/{upload}/parts"));
+            place
+                .answer(request.header("Content-Type", kind).body(body))
+                .await;
+        }
+        if is_cancelled {
+            let cancel = place.request(Method::POST, &format!("/uploads/{upload}/cancel"));
+            place.answer(cancel).await;
+        }
+    }
+    for stream in [false, true] {
+        let chat = json!({
+            "model": model, "stream": stream, "store": true, "user": canary("kept-user"),
+            "metadata": {canary("kept-key"): canary("kept-value")},
+            "messages": [{"role": "user", "content": canary("kept-prompt")}],
+        });
+        let kept = place
+            .request(Method::POST, "/chat/completions")
+            .json(&chat)
+            .send()
+            .await
+            .unwrap();
+        let told = kept.error_for_status().unwrap().text().await.unwrap();
+        assert!(
+            told.contains(&canary("kept-prompt")),
+            "the completion repeats the prompt"
+        );
+    }
+    let filter = format!(
+        "/chat/completions?metadata[{}]={}",
+        canary("kept-key"),
+        canary("kept-value")
+    );
+    let listed = place.answer(place.request(Method::GET, &filter)).await;
+    assert_eq!(listed["data"].as_array().unwrap().len(), 2);
+    let path = format!("/chat/completions/{}", listed["data"][0]["id"].as_str().unwrap());
+    let asked = place
+        .answer(place.request(Method::GET, &format!("{path}/messages")))
+        .await;
+    assert_eq!(asked["data"][0]["content"], canary("kept-prompt"));
+    let change = json!({"metadata": {"key": canary("changed-value")}});
+    place
+        .answer(place.request(Method::POST, &path).json(&change))
+        .await;
+    let export = json!({"filename": canary("export-name")});
+    let exported = place
+        .answer(
+            place
+                .request(Method::POST, "/chat/completions/export")
+                .json(&export),
+        )
+        .await;
+    assert!(exported["bytes"].as_u64().unwrap() > 0);
 }
 
 /// Requests that fail, with canaries wherever one can be put.
@@ -206,6 +301,20 @@ async fn failing_work(place: &Place<'_>, model: &str) {
             "/embeddings",
             json!({"model": model, "input": {canary("wrong-type"): 1}}).to_string(),
         ),
+        post(
+            "/uploads",
+            json!({"filename": canary("upload-name"), "purpose": canary("upload-purpose"), canary("upload-key"): 1}).to_string(),
+        ),
+        post(
+            &format!("/uploads/{}/complete", canary("upload-id")),
+            json!({"part_ids": [canary("part-id")], "md5": canary("md5")}).to_string(),
+        ),
+        get(format!("/chat/completions/{}/messages?after={}", canary("chat-id"), canary("after"))),
+        post(
+            "/chat/completions",
+            json!({"model": model, "store": canary("store"), "messages": [{"role": "user", "content": "x"}]}).to_string(),
+        ),
+        post("/chat/completions/export", json!({canary("export-key"): 1}).to_string()),
         place
             .request(Method::POST, "/files")
             .header("Content-Type", no_file_kind)
@@ -413,16 +522,18 @@ async fn after_a_deletion_the_wrapped_keys_are_nowhere_in_time() {
     let small = place.upload("small", b"few").await;
     let large = place.upload("large", &repeated("large", LARGE)).await;
     let kept = place.upload("kept", b"kept").await;
-    let blobs = storage.blob_files(&large).unwrap();
-    assert_eq!(blobs.len(), 1);
-    let old: Vec<Vec<u8>> = [&small, &large]
+    let in_parts = place.upload_in_parts("in-parts").await;
+    let mut blobs = storage.blob_files(&large).unwrap();
+    blobs.extend(storage.blob_files(&in_parts).unwrap());
+    assert_eq!(blobs.len(), 3);
+    let old: Vec<Vec<u8>> = [&small, &large, &in_parts]
         .iter()
         .flat_map(|id| storage.wrapped_keys(id).unwrap())
         .collect();
-    assert_eq!(old.len(), 4, "a record's and a blob's each");
+    assert_eq!(old.len(), 7, "a record's and each blob's");
     let found = |key: &Vec<u8>| !search_bytes(key, &sealed.folders()).unwrap().is_empty();
     assert!(old.iter().all(found), "the search sees them");
-    for id in [&small, &large] {
+    for id in [&small, &large, &in_parts] {
         place
             .answer(place.request(Method::DELETE, &format!("/files/{id}")))
             .await;
