@@ -3,8 +3,7 @@
 //!
 //! `STRONGROOM_BENCH_BODY` is the size of a large body in MiB, `STRONGROOM_BENCH_UPLOAD` that of an upload in parts,
 //! `STRONGROOM_BENCH_RUNS` how often the key is turned off; `STRONGROOM_BENCH_ONLY` names one part: start, transfers, parts, uploads,
-//! loads, inference,
-//! trainings, unwraps, revocation. `STRONGROOM_BENCH_LOADS` is how often a model is loaded, `STRONGROOM_BENCH_TRAININGS` how
+//! loads, inference, trainings, unwraps, revocation. `STRONGROOM_BENCH_LOADS` is how often a model is loaded, `STRONGROOM_BENCH_TRAININGS` how
 //! often one is trained.
 #![expect(
     clippy::unwrap_used,
