@@ -34,7 +34,10 @@ impl Clock for StillClock {
 }
 
 pub fn open(folder: &Path) -> Control {
-    open_over(folder, vaults(folder))
+    let control = open_over(folder, vaults(folder));
+    // Whoever makes the first key for tokens holds all of it until then.
+    control.token_keys_ready().unwrap();
+    control
 }
 
 pub fn open_over(folder: &Path, vaults: VaultEngine) -> Control {
