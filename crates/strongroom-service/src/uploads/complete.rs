@@ -35,7 +35,7 @@ pub(crate) async fn complete(call: Call) -> Result<Answer, Problem> {
     let file = closed.map_err(|fault| upload.fault(fault))?;
     // The file is there, whatever becomes of this note: without it the upload is found to be completed all the same.
     upload
-        .record_state(store, head.permits.write()?, State::Completed)
+        .note(store, head.permits.write()?, State::Completed, None)
         .await?;
     Answer::json(&upload.show_completed(&file))
 }

@@ -7,7 +7,7 @@ mod parts;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use strongroom_store::{Change, Meta, Permit, Store};
+use strongroom_store::{Change, Meta, Permit, Store, StoreError};
 
 use crate::auth::Permits;
 use crate::call::{Answer, Call};
@@ -61,9 +61,12 @@ pub(crate) async fn cancel(call: Call) -> Result<Answer, Problem> {
     let store = &call.service.store;
     let mut upload = Upload::find_pending(store, call.permits.read()?, id).await?;
     // Said first, so that nothing more is taken in; a completion that was faster counts for more.
-    upload
-        .record_state(store, call.permits.write()?, State::Cancelled)
-        .await?;
+    let (write, revision) = (call.permits.write()?, Some(upload.meta.revision));
+    if !upload.note(store, write, State::Cancelled, revision).await? {
+        // Whoever was faster says what it is now.
+        Upload::find_pending(store, call.permits.read()?, id).await?;
+        return Err(Problem::Busy);
+    }
     let discarded = upload.draft(store, &call.permits)?.discard().await;
     match discarded {
         Ok(()) => Answer::json(&upload.show("cancelled")),
@@ -123,13 +126,23 @@ impl Upload {
         }
     }
 
-    async fn record_state(&mut self, store: &Store, write: &Permit, state: State) -> Result<(), Problem> {
+    /// Notes what was asked; with a revision, only if the record still is at it. Whether it did.
+    async fn note(
+        &mut self,
+        store: &Store,
+        write: &Permit,
+        state: State,
+        revision: Option<u64>,
+    ) -> Result<bool, Problem> {
         self.record.state = state;
         let body = encode(&self.record)?;
-        store
-            .update(write, KIND, &self.meta.id, None, Change::keeping(&body))
-            .await?;
-        Ok(())
+        let change = Change::keeping(&body);
+        let noted = store.update(write, KIND, &self.meta.id, revision, change).await;
+        match noted {
+            Ok(_) => Ok(true),
+            Err(StoreError::RevisionConflict { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A part is named by its piece's number and by the upload that it belongs to.
