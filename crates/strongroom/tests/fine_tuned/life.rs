@@ -8,8 +8,8 @@ use strongroom_testkit::{Canaries, Storage, SystemOptions, strongroom_command};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::rig::{
-    Rig, Weights, about_model, chat, deploy, deployed, gone, import, is_in_memory, manage, until_answered,
-    wanted,
+    Rig, Weights, about_model, chat, deploy, deployed, gone, import, is_in_memory, manage, turn,
+    until_answered, wanted,
 };
 use crate::{BOUND, PATIENCE, SLACK};
 
@@ -69,6 +69,7 @@ fn copy(from: &Path, to: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_customers_model_lives_under_the_key_from_its_first_byte_to_its_last() {
+    let _turn = turn().await;
     let rig = Rig::start().await;
     let (weights, words) = (Weights::new(), Canaries::random());
     let suffix = words.at("s");
@@ -163,6 +164,7 @@ async fn shredded(rig: &Rig) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_of_the_records_brings_a_deleted_model_back_for_as_long_as_the_key_lets_it() {
+    let _turn = turn().await;
     let rig = Rig::start().await;
     let model = import(&rig, "night", &Weights::new().bytes).await;
     deployed(&rig, "own", &model, "Shutdown").await;
@@ -206,6 +208,7 @@ async fn a_backup_of_the_records_brings_a_deleted_model_back_for_as_long_as_the_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn weights_that_the_model_cannot_have_are_deployed_with_a_clear_no() {
+    let _turn = turn().await;
     let rig = Rig::start().await;
     let header = br#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
     let length = u64::try_from(header.len()).unwrap().to_le_bytes();
@@ -226,6 +229,7 @@ async fn weights_that_the_model_cannot_have_are_deployed_with_a_clear_no() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_whose_model_is_gone_says_so() {
+    let _turn = turn().await;
     let rig = Rig::start().await;
     let model = import(&rig, "night", &Weights::new().bytes).await;
     let worker = deployed(&rig, "own", &model, "Shutdown").await;

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::rig::{
-    Rig, Weights, about_model, chat, deployed, gone, import, is_there, manage, until_answered, weight_events,
+    Rig, Weights, about_model, chat, deployed, gone, import, is_there, manage, turn, until_answered,
+    weight_events,
 };
 use crate::{BOUND, PATIENCE, SLACK};
 
@@ -80,6 +81,7 @@ async fn until_journalled(rig: &Rig, event: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shutdown_ends_answers_and_memory_within_the_bound() {
+    let _turn = turn().await;
     let rig = Rig::start().await;
     let model = import(&rig, "night", &Weights::new().bytes).await;
     let worker = deployed(&rig, "own", &model, "Shutdown").await;
@@ -103,6 +105,7 @@ async fn shutdown_ends_answers_and_memory_within_the_bound() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn weights_in_memory_keep_the_vault_being_asked_though_nobody_asks_the_model() {
+    let _turn = turn().await;
     let (system, vault) = strongroom_testkit::SystemOptions::new()
         .unwrap()
         .revocation_bound(BOUND)
@@ -127,6 +130,7 @@ async fn weights_in_memory_keep_the_vault_being_asked_though_nobody_asks_the_mod
 
 #[tokio::test(flavor = "multi_thread")]
 async fn drain_lets_what_is_in_flight_finish_and_then_forgets() {
+    let _turn = turn().await;
     let rig = Rig::start().await;
     let model = import(&rig, "night", &Weights::new().bytes).await;
     let worker = deployed(&rig, "own", &model, "Drain").await;
@@ -156,6 +160,7 @@ async fn drain_lets_what_is_in_flight_finish_and_then_forgets() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn prevent_new_goes_on_as_on_azure_and_is_reported_until_another_policy_ends_it() {
+    let _turn = turn().await;
     let rig = Rig::start().await;
     let model = import(&rig, "night", &Weights::new().bytes).await;
     let worker = deployed(&rig, "own", &model, "PreventNew").await;
@@ -191,6 +196,7 @@ async fn prevent_new_goes_on_as_on_azure_and_is_reported_until_another_policy_en
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_is_relaxed_in_time_lets_the_weights_stay() {
+    let _turn = turn().await;
     let rig = Rig::start().await;
     let model = import(&rig, "night", &Weights::new().bytes).await;
     let worker = deployed(&rig, "own", &model, "Shutdown").await;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use reqwest::Method;
 use serde_json::{Value, json};
 use strongroom_testkit::{Instance, System, SystemOptions};
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{sleep, timeout};
 
 use crate::{BOUND, PATIENCE, SLACK};
@@ -42,6 +43,12 @@ impl Weights {
 /// A half from 1 up to 2 as a single.
 fn single(half: u16) -> f32 {
     1.0 + f32::from(half & 0x3ff) / 1024.0
+}
+
+/// Whoever looks for the workers of a system in this process takes its turn: those of all look alike.
+pub(crate) async fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::const_new(());
+    TURN.lock().await
 }
 
 /// A running system whose key is bound by [`BOUND`].
@@ -190,12 +197,12 @@ pub(crate) async fn about_model(instance: &Instance, method: Method, model: &str
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
-/// The worker processes below this one and below those that it started.
+/// The worker processes that this one started.
 pub(crate) fn workers() -> HashSet<u32> {
     workers_of(std::process::id())
 }
 
-/// The worker processes below another.
+/// The worker processes that another started.
 pub(crate) fn workers_of(parent: u32) -> HashSet<u32> {
     let mut found = HashSet::new();
     let Ok(tasks) = PathBuf::from(format!("/proc/{parent}/task")).read_dir() else {
@@ -208,7 +215,6 @@ pub(crate) fn workers_of(parent: u32) -> HashSet<u32> {
             if line.split(|byte| *byte == 0).any(|word| word == b"worker") {
                 found.insert(child);
             }
-            found.extend(workers_of(child));
         }
     }
     found
