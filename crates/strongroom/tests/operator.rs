@@ -7,10 +7,13 @@
 
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use strongroom_testkit::{System, strongroom_command, strongroom_program};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn run(system: &System, arguments: &[&str]) -> Output {
     strongroom_command(system.folder().root(), arguments)
@@ -45,32 +48,25 @@ async fn account(system: &System, body: Value) {
     assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
 }
 
-/// An application that was granted nothing, and what a shell would hold for it.
-async fn stranger(system: &System) -> Vec<(String, String)> {
-    let create = [
-        "principal",
-        "create",
-        "app",
-        "--display-name",
-        "stranger",
-        "--with-secret",
-    ];
-    let made = json(system, &create, 0).await;
-    let made = |name: &str| made[name].as_str().unwrap().to_owned();
-    let mut variables: Vec<(String, String)> = [
+/// What a shell of `strongroom shell` holds, but for who asks.
+fn shell(system: &System) -> Vec<(String, String)> {
+    let names = [
         "ARM_ENDPOINT",
         "AZURE_TENANT_ID",
         "AZURE_SUBSCRIPTION_ID",
         "SSL_CERT_FILE",
         "HTTPS_PROXY",
         "NO_PROXY",
-    ]
-    .into_iter()
-    .map(|name| (name.to_owned(), system.variable(name).to_owned()))
-    .collect();
-    variables.push(("AZURE_CLIENT_ID".to_owned(), made("appId")));
-    variables.push(("AZURE_CLIENT_SECRET".to_owned(), made("password")));
-    variables
+    ];
+    let value = |name: &str| (name.to_owned(), system.variable(name).to_owned());
+    names.into_iter().map(value).collect()
+}
+
+fn borrowed(variables: &[(String, String)]) -> Vec<(&str, &str)> {
+    let pairs = variables.iter();
+    pairs
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect()
 }
 
 #[tokio::test]
@@ -92,11 +88,20 @@ async fn whoami_tells_who_asks_and_what_that_one_may_read() {
             .any(|read| read["what"].as_str().unwrap().starts_with("keys of https://"))
     );
     // As in `strongroom shell`, through its proxy: somebody to whom nothing is granted.
-    let variables = stranger(&system).await;
-    let variables: Vec<(&str, &str)> = variables
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
+    let create = [
+        "principal",
+        "create",
+        "app",
+        "--display-name",
+        "stranger",
+        "--with-secret",
+    ];
+    let made = json(&system, &create, 0).await;
+    let made = |name: &str| made[name].as_str().unwrap().to_owned();
+    let mut variables = shell(&system);
+    variables.push(("AZURE_CLIENT_ID".to_owned(), made("appId")));
+    variables.push(("AZURE_CLIENT_SECRET".to_owned(), made("password")));
+    let variables = borrowed(&variables);
     let query = [
         "whoami",
         "-o",
@@ -115,17 +120,67 @@ async fn whoami_tells_who_asks_and_what_that_one_may_read() {
     assert!(!text(&told.stdout).contains(secret) && !text(&told.stderr).contains(secret));
 }
 
+/// The answer of one hop of the first account's chain.
+fn hop(checked: &Value, name: &str) -> Value {
+    let hops = checked["chains"][0]["hops"].as_array().unwrap().clone();
+    let hop = hops.into_iter().find(|hop| hop["hop"] == name);
+    hop.map(|hop| hop["answer"].clone()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_certificate_proves_who_asks_as_a_secret_does() {
+    let system = System::start().await.unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+    let certificate = rcgen::CertificateParams::new(["client.example".to_owned()]).unwrap();
+    let certificate = certificate.self_signed(&key).unwrap();
+    let file = place.path().join("client.pem");
+    std::fs::write(&file, format!("{}{}", certificate.pem(), key.serialize_pem())).unwrap();
+    let file = file.to_str().unwrap();
+    let made = json(
+        &system,
+        &["principal", "create", "app", "--display-name", "certified"],
+        0,
+    )
+    .await;
+    let add = [
+        "principal",
+        "credential",
+        "add",
+        "certificate",
+        "--id",
+        "certified",
+        "--file",
+        file,
+    ];
+    json(&system, &add, 0).await;
+    let mut variables = shell(&system);
+    variables.push((
+        "AZURE_CLIENT_ID".to_owned(),
+        made[0]["appId"].as_str().unwrap().to_owned(),
+    ));
+    variables.push(("AZURE_CLIENT_CERTIFICATE_PATH".to_owned(), file.to_owned()));
+    let told = bare(&["whoami", "-o", "json"], &borrowed(&variables)).await;
+    assert!(told.status.success(), "{told:?}");
+    let who: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(who["credential"], "client-certificate");
+    assert_eq!(who["objectId"], made[0]["id"]);
+    // Another file is told, and nobody is asked.
+    std::fs::write(file, "nothing").unwrap();
+    let wrong = bare(&["whoami"], &borrowed(&variables)).await;
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(
+        text(&wrong.stderr).contains("a certificate and its RSA key"),
+        "{wrong:?}"
+    );
+}
+
 #[tokio::test]
 async fn check_says_where_the_chain_breaks_and_ends_with_a_code_that_says_so() {
     let system = System::start().await.unwrap();
     let before = run(&system, &["check", "--fail-on", "none", "-o", "json"]).await;
     assert_eq!(before.status.code(), Some(0), "{before:?}");
     let before: Value = serde_json::from_slice(&before.stdout).unwrap();
-    let hop = |checked: &Value, name: &str| {
-        let hops = checked["chains"][0]["hops"].as_array().unwrap().clone();
-        let hop = hops.into_iter().find(|hop| hop["hop"] == name);
-        hop.map(|hop| hop["answer"].clone()).unwrap_or_default()
-    };
     for name in ["key", "version", "identity", "grant"] {
         assert_eq!(hop(&before, name), "pass", "{name}: {:#}", before["chains"]);
     }
@@ -144,6 +199,37 @@ async fn check_says_where_the_chain_breaks_and_ends_with_a_code_that_says_so() {
 }
 
 #[tokio::test]
+async fn the_proof_of_use_is_read_from_the_vaults_own_log() {
+    let system = System::start().await.unwrap();
+    let path = format!(
+        "/resourceGroups/{}/providers/Microsoft.KeyVault/vaults/{}/providers/Microsoft.Insights/diagnosticSettings/all",
+        system.variable("STRONGROOM_RESOURCE_GROUP"),
+        system.variable("STRONGROOM_VAULT")
+    );
+    let subscription = system.variable("AZURE_SUBSCRIPTION_ID");
+    let sink = format!(
+        "/subscriptions/{subscription}/resourceGroups/elsewhere/providers/Microsoft.Storage/storageAccounts/logs"
+    );
+    let setting = json!({"properties": {"storageAccountId": sink, "logs": [{"category": "AuditEvent", "enabled": true}]}});
+    let answer = system.manage(Method::PUT, &path, Some(setting)).await.unwrap();
+    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    system.upload("a.txt", vec![1; 1000]).await.unwrap();
+    // Logs are delivered when they are: until the unwrap is in them, its proof is missing and nothing else is said.
+    let look = async {
+        loop {
+            let checked = json(&system, &["check", "--fail-on", "none"], 0).await;
+            if hop(&checked, "use") == "pass" {
+                return checked;
+            }
+        }
+    };
+    let checked = tokio::time::timeout(PATIENCE, look).await.unwrap();
+    // The chain holds from the account to its proof of use.
+    let hops = checked["chains"][0]["hops"].as_array().unwrap();
+    assert!(hops.iter().all(|hop| hop["answer"] == "pass"), "{hops:#?}");
+}
+
+#[tokio::test]
 async fn facts_that_were_collected_are_judged_again_without_asking_anybody() {
     let system = System::start().await.unwrap();
     let place = tempfile::tempdir().unwrap();
@@ -154,6 +240,18 @@ async fn facts_that_were_collected_are_judged_again_without_asking_anybody() {
     let again = json(&system, &["check", "--fail-on", "none", "--facts", folder], 0).await;
     assert_eq!(first, again);
     assert_private(Path::new(folder));
+    let index = std::fs::read_to_string(Path::new(folder).join("run.json")).unwrap();
+    let index: Value = serde_json::from_str(&index).unwrap();
+    let asked = index["asked"].as_array().unwrap();
+    let settings = asked
+        .iter()
+        .filter(|asked| asked["question"] == "diagnostic-settings");
+    let settings: Vec<&str> = settings.map(|asked| asked["about"].as_str().unwrap()).collect();
+    let vault = format!("/vaults/{}", system.variable("STRONGROOM_VAULT"));
+    assert!(
+        settings.iter().any(|about| about.ends_with(&vault)),
+        "{settings:?}"
+    );
     for file in std::fs::read_dir(Path::new(folder).join("raw")).unwrap() {
         let fact = std::fs::read_to_string(file.unwrap().path()).unwrap();
         for secret in ["AZURE_CLIENT_SECRET", "OPENAI_API_KEY"] {
@@ -192,6 +290,10 @@ async fn a_design_is_written_from_what_is_live_and_drift_is_told() {
     assert!(written.status.success(), "{written:?}");
     let design = std::fs::read_to_string(file).unwrap();
     assert!(design.contains(system.variable("STRONGROOM_KEY")), "{design}");
+    assert!(
+        design.contains("vault-network: public") && design.contains("soft-delete-days: 90"),
+        "{design}"
+    );
     // What somebody approved is not written over.
     assert_eq!(
         run(&system, &["design", "init", "--to", file])

@@ -181,7 +181,7 @@ fn read(question: &Question, row: &Value) -> Option<Read> {
         word::VAULTS => Read::Vault {
             host: text(row, "/properties/vaultUri")
                 .or_else(|| text(row, "/properties/hsmUri"))
-                .map(super::keys::vault_text)?,
+                .map(super::keys::vault_host)?,
             id: text(row, "/id")?.to_owned(),
         },
         word::IDENTITIES => Read::Identity(object_id(text(row, "/properties/principalId")?)?),

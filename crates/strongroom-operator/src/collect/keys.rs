@@ -18,6 +18,15 @@ pub(crate) fn vault_text(uri: &str) -> String {
     }
 }
 
+/// What a vault is known by: its host. Ports say nothing, on Azure because there is one, here because all lead to the same door.
+pub(crate) fn vault_host(uri: &str) -> String {
+    let url = Url::parse(uri.trim());
+    let host = url
+        .ok()
+        .and_then(|url| url.host_str().map(str::to_ascii_lowercase));
+    host.unwrap_or_else(|| uri.trim().to_ascii_lowercase())
+}
+
 /// Versions that accounts name, by vault and key.
 type Wanted = BTreeMap<(String, String), BTreeSet<Option<String>>>;
 
@@ -34,7 +43,7 @@ impl Collector<'_> {
         let hosts: BTreeSet<&String> = wanted.keys().map(|(vault, _)| vault).collect();
         let (mut settings, mut deleted) = (Vec::new(), Vec::new());
         for host in &hosts {
-            if let Some(id) = found.vaults.get(*host) {
+            if let Some(id) = found.vaults.get(&vault_host(host)) {
                 settings.push(self.settings(id));
             }
             if let Ok(url) = Url::parse(host) {
@@ -52,7 +61,7 @@ impl Collector<'_> {
         self.all(logs.collect()).await?;
         let keys: Vec<_> = wanted.into_iter().collect();
         let work = keys.iter().map(|((vault, name), versions)| {
-            let id = found.vaults.get(vault).map(String::as_str);
+            let id = found.vaults.get(&vault_host(vault)).map(String::as_str);
             self.key(vault, name, versions, id)
         });
         let mut work =

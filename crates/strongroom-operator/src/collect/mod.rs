@@ -22,7 +22,7 @@ use serde_json::Value;
 pub use self::recorder::{Recorder, RecorderError};
 pub use self::records::stored_bytes;
 
-pub(crate) use self::keys::vault_text;
+pub(crate) use self::keys::{vault_host, vault_text};
 
 use self::accounts::AccountBrief;
 use crate::ask::{Asker, Next, Question, next};
@@ -61,7 +61,7 @@ pub async fn collect(asker: &Asker, recorder: &Recorder, scope: &Scope) -> Resul
 #[derive(Default)]
 struct Found {
     accounts: Vec<AccountBrief>,
-    /// Vaults' ARM ids by `https://host`, in small letters.
+    /// Vaults' ARM ids by their host, in small letters.
     vaults: BTreeMap<String, String>,
     principals: BTreeSet<String>,
     groups: BTreeSet<String>,

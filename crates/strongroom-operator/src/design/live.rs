@@ -9,7 +9,7 @@ use super::{
     ApprovedAccount, ApprovedIdentity, ApprovedKey, ApprovedVault, Dependency, DependencyKey, Design,
     NetworkPath, Retention, VaultPath, VersionPolicy,
 };
-use crate::collect::{rows, text, vault_text};
+use crate::collect::{rows, text, vault_host, vault_text};
 use crate::fact::Fact;
 use crate::question as word;
 
@@ -86,7 +86,7 @@ impl Live {
                 }
                 word::VAULTS => {
                     let uri = text(&row, "/properties/vaultUri").or_else(|| text(&row, "/properties/hsmUri"));
-                    if let Some(host) = uri.map(vault_text) {
+                    if let Some(host) = uri.map(vault_host) {
                         self.vaults.insert(host, LiveVault { id, row });
                     }
                 }
@@ -139,7 +139,7 @@ impl Live {
 
     fn approved(&self, id: &str, live: &LiveAccount) -> Option<ApprovedAccount> {
         let (uri, version) = live.key.clone()?;
-        let vault = uri.split("/keys/").next().and_then(|host| self.vaults.get(host));
+        let vault = self.vaults.get(&vault_host(&uri));
         let dependencies = self.links.range((id.to_owned(), String::new())..);
         let dependencies = dependencies.take_while(|(account, _)| account == id);
         Some(ApprovedAccount {

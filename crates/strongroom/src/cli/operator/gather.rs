@@ -72,10 +72,7 @@ impl FactsArgs {
         let scope = Scope {
             subscriptions: connected.subscriptions.clone(),
             accounts: self.account.clone(),
-            audit_logs: self
-                .audit_logs
-                .clone()
-                .or_else(|| connected.local.as_ref().map(DataFolder::diagnostics)),
+            audit_logs: self.audit_logs.clone().or_else(|| own_logs(&connected)),
         };
         let recorder = Recorder::begin(folder, run(&connected), &scope).map_err(|error| failed(&error))?;
         let progress = Progress::of(asker.tally(), printing.is_talkative());
@@ -89,6 +86,12 @@ impl FactsArgs {
             .finish(now_ms(), asker.tally().count())
             .map_err(|error| failed(&error))
     }
+}
+
+/// Where the local instance's logs lie, if any diagnostic setting has brought some.
+fn own_logs(connected: &Connected) -> Option<PathBuf> {
+    let folder = connected.local.as_ref()?.diagnostics();
+    folder.is_dir().then_some(folder)
 }
 
 /// What `verify` says of the stored bytes: with keys; without them, where the vault does not let them be used.
