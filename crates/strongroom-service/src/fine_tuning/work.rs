@@ -461,9 +461,8 @@ impl<'a> Work<'a> {
                 // Nothing more is committed after the end.
                 None if end.is_some() => {}
                 None => {
-                    self.page = events(turn.store(), turn.read(), &id)
-                        .await?
-                        .map(|(meta, _)| meta)
+                    let stored = events(turn.store(), turn.read(), &id).await?;
+                    self.page = stored.map(|(meta, _)| meta);
                 }
             }
         }
