@@ -29,8 +29,9 @@ mod vaults;
 // The public interface is:
 pub use accounts::{
     Account, AiService, Anchor, Crud, Deletion, Deployment, Direction, Encryption, KeySlot, KeySource,
-    LoadFault, Mark, NewAccount, OpenAiRights, PROVIDER_VAULT, Provisioning, RevocationPolicy, ServedModel,
-    ServiceFault, ServiceKeyError, Switch, Switched, ensure_service_key,
+    LoadFault, Mark, NewAccount, OpenAiRights, PROVIDER_VAULT, Provisioning, Retention, RetentionChange,
+    RetentionClass, RevocationPolicy, ServedModel, ServiceFault, ServiceKeyError, Switch, Switched,
+    ensure_service_key,
 };
 pub use actor::Actor;
 pub use arm::{Arm, ArmError, ArmParts, LogSink, LogSinks, NoLogSink, syntax};

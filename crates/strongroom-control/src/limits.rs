@@ -232,6 +232,9 @@ pub(crate) const DIRECTORY_PATH: usize = 8;
 /// Ids that one look-up may ask for, as many as Graph takes.
 pub(crate) const DIRECTORY_IDS: usize = 1000;
 
+/// The longest time for which an account can keep objects, in days: ten years.
+pub(crate) const RETENTION_DAYS: u32 = 3650;
+
 /// Objects of one page of Microsoft Graph: without `$top`, and at most.
 pub(crate) const DIRECTORY_PAGE: usize = 100;
 /// See [`DIRECTORY_PAGE`].

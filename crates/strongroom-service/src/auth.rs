@@ -82,6 +82,12 @@ impl Crud {
         delete: true,
     };
 
+    const NONE: Self = Self {
+        read: false,
+        write: false,
+        delete: false,
+    };
+
     fn holds(self, act: Act) -> bool {
         match act {
             Act::Read => self.read,
@@ -92,6 +98,17 @@ impl Crud {
 }
 
 impl Rights {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self {
+        models: Crud::NONE,
+        files: Crud::NONE,
+        fine_tuning: Crud::NONE,
+        responses: Crud::NONE,
+        completions: Crud::NONE,
+        chat: false,
+        embeddings: false,
+    };
+
     /// Everything: what an account key may do.
     pub const ALL: Self = Self {
         models: Crud::ALL,
@@ -142,7 +159,7 @@ pub(crate) enum Act {
 }
 
 impl Rights {
-    fn holds(self, right: Right) -> bool {
+    pub(crate) fn holds(self, right: Right) -> bool {
         match right {
             Right::Models(act) => self.models.holds(act),
             Right::Files(act) => self.files.holds(act),

@@ -104,6 +104,17 @@ pub(crate) struct CallHead {
 }
 
 impl CallHead {
+    /// Of a request that came on no connection.
+    pub(crate) fn inside(service: Arc<Service>, caller: Caller, permits: Permits) -> Self {
+        Self {
+            service,
+            caller,
+            permits,
+            form: Form::V1,
+            path: Vec::new(),
+        }
+    }
+
     pub(crate) fn account(&self) -> AccountId {
         self.caller.account
     }

@@ -21,7 +21,12 @@ const ROLES: [&str; 6] = ["system", "assistant", "user", "function", "tool", "de
 
 /// `POST chat/completions`
 pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
-    let (head, mut request) = call.with_json().await?;
+    let (head, request) = call.with_json().await?;
+    answer(head, request).await
+}
+
+/// Answers a request, wherever it came from.
+pub(crate) async fn answer(head: CallHead, mut request: Map<String, Value>) -> Result<Answer, Problem> {
     let deployment = deployment(&head, &request)?;
     let stream = check(Fields(&request))?;
     let gate = head.service.gate(head.account(), deployment.policy).await?;

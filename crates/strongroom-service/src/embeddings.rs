@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use crate::call::{Answer, Call};
+use crate::call::{Answer, Call, CallHead};
 use crate::chat;
 use crate::fields::{self, Fields};
 use crate::limits;
@@ -12,7 +12,12 @@ use crate::problem::Problem;
 
 /// `POST embeddings`
 pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
-    let (head, mut request) = call.with_json().await?;
+    let (head, request) = call.with_json().await?;
+    answer(head, request).await
+}
+
+/// Answers a request, wherever it came from.
+pub(crate) async fn answer(head: CallHead, mut request: Map<String, Value>) -> Result<Answer, Problem> {
     let deployment = chat::deployment(&head, &request)?;
     let base64 = check(Fields(&request))?;
     let gate = head.service.gate(head.account(), deployment.policy).await?;

@@ -6,6 +6,18 @@ pub(crate) fn file() -> String {
     with_prefix("file-")
 }
 
+pub(crate) fn batch() -> String {
+    with_prefix("batch_")
+}
+
+pub(crate) fn batch_request() -> String {
+    with_prefix("batch_req_")
+}
+
+pub(crate) fn request() -> String {
+    with_prefix("req_")
+}
+
 pub(crate) fn upload() -> String {
     with_prefix("upload_")
 }

@@ -5,6 +5,7 @@
 
 mod arriving;
 mod auth;
+mod batches;
 mod call;
 mod chat;
 mod completions;
@@ -42,6 +43,6 @@ pub use fine_tuned::{Bases, TunedDeployment, TunedName, TunedParts, tuned_models
 pub use journal::{JournalSink, ServiceEvent, ServiceJournal, WeightsEvent, follow};
 pub use limits::Limits;
 pub use metrics::Metrics;
-pub use parts::{AccountName, Deployment, Deployments, RevocationPolicy, ServiceParts};
+pub use parts::{AccountName, Deployment, Deployments, Retention, RevocationPolicy, ServiceParts};
 pub use problem::KeyProblem;
 pub use routes::router;

@@ -31,11 +31,14 @@ pub struct Limits {
     pub transfers_held: usize,
     /// How long a transfer waits for room.
     pub transfer_wait: Duration,
+    /// How long a batch may take; clients know this as `24h`.
+    pub batch_window: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            batch_window: Duration::from_secs(24 * 3600),
             file_bytes: 512 * 1024 * 1024,
             part_bytes: 64 * 1024 * 1024,
             upload_bytes: 8 * 1024 * 1024 * 1024,
@@ -91,6 +94,32 @@ pub(crate) const MIME_BYTES: usize = 128;
 pub(crate) const HASH_BYTES: usize = 64 * 1024;
 /// How often closing a file in the making is tried again while pieces of it come.
 pub(crate) const CLOSE_TRIES: usize = 64;
+/// Batches that are worked on at once, over all accounts.
+pub(crate) const BATCHES_AT_ONCE: usize = 4;
+/// Lines of one batch that are asked at once.
+pub(crate) const BATCH_LINES_AT_ONCE: usize = 16;
+/// Lines of one batch.
+pub(crate) const BATCH_LINES: u64 = 50_000;
+/// The longest line of a batch, in bytes.
+pub(crate) const BATCH_LINE_BYTES: usize = 1024 * 1024;
+/// Pieces that the results of a batch come in, so few that every file can hold them. Each is one commit.
+pub(crate) const BATCH_PIECES: u64 = 1000;
+/// Faults of an input file that are told.
+pub(crate) const BATCH_FAULTS: usize = 100;
+/// The longest `custom_id` of a line, in bytes.
+pub(crate) const CUSTOM_ID_BYTES: usize = 512;
+/// How often a line is asked whose engine is busy or away, and how long is waited before the second time; longer each time.
+pub(crate) const BATCH_TRIES: u32 = 6;
+/// See [`BATCH_TRIES`].
+pub(crate) const BATCH_RETRY: Duration = Duration::from_secs(1);
+/// The longest wait that an engine can impose on a line.
+pub(crate) const BATCH_RETRY_MOST: Duration = Duration::from_secs(60);
+/// How long the files with a batch's results are kept where nothing else is said, as OpenAI does.
+pub(crate) const BATCH_OUTPUT_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Batches in one page, and the default.
+pub(crate) const BATCHES_PAGE: u32 = 100;
+/// See [`BATCHES_PAGE`].
+pub(crate) const BATCHES_PAGE_DEFAULT: u32 = 20;
 /// The longest id, deployment or model name, in bytes.
 pub(crate) const NAME_BYTES: usize = 128;
 /// The longest credential, in bytes.

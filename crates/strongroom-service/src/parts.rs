@@ -46,6 +46,28 @@ pub struct AccountName(pub String);
 #[derive(Clone, Default)]
 pub struct Deployments {
     accounts: HashMap<AccountId, BTreeMap<String, Deployment>>,
+    retention: HashMap<AccountId, Retention>,
+}
+
+/// For how long an account keeps what is made in it, where it says so itself. What a caller asks for can only be shorter.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Files, however they came.
+    pub files: Option<Duration>,
+    /// Stored responses.
+    pub responses: Option<Duration>,
+    /// Stored chat completions.
+    pub completions: Option<Duration>,
+    /// Batches, and the files with their results.
+    pub batches: Option<Duration>,
+}
+
+/// The shorter of two lives, of which one or both may be without an end.
+pub(crate) fn shorter(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
 }
 
 impl Deployments {
@@ -55,6 +77,17 @@ impl Deployments {
             .entry(account)
             .or_default()
             .insert(name.into(), deployment);
+    }
+
+    /// Says for how long an account keeps what is made in it from now on.
+    pub fn retain(&mut self, account: AccountId, retention: Retention) {
+        self.retention.insert(account, retention);
+    }
+
+    /// For how long an account keeps what is made in it.
+    #[must_use]
+    pub fn retention(&self, account: AccountId) -> Retention {
+        self.retention.get(&account).copied().unwrap_or_default()
     }
 
     /// The deployment of this name.

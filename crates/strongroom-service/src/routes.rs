@@ -14,7 +14,7 @@ use crate::parts::ServiceParts;
 use crate::problem::{Form, Problem};
 use crate::service::Service;
 use crate::{
-    chat, completions, edge, embeddings, files, fine_tuned, fine_tuning, models, responses, uploads,
+    batches, chat, completions, edge, embeddings, files, fine_tuned, fine_tuning, models, responses, uploads,
 };
 
 /// What answers a request.
@@ -87,6 +87,8 @@ const TUNE: &[Right] = &[
     Right::FineTuning(Act::Read),
     Right::Files(Act::Read),
 ];
+/// To make or end one is to read its input and to write its results. What its lines ask for is asked for when it is made.
+const BATCH: &[Right] = &[Right::Files(Act::Write), Right::Files(Act::Read)];
 const CHAT: &[Right] = &[Right::Chat];
 const EMBED: &[Right] = &[Right::Embeddings];
 const READ_COMPLETIONS: &[Right] = &[Right::Completions(Act::Read)];
@@ -118,6 +120,10 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/files/{id}", READ_FILES, handler!(files::get)),
     delete("/files/{id}", DELETE_FILES, handler!(files::delete)),
     get("/files/{id}/content", READ_FILES, handler!(files::content)),
+    post("/batches", BATCH, handler!(batches::create)),
+    get("/batches", READ_FILES, handler!(batches::list)),
+    get("/batches/{id}", READ_FILES, handler!(batches::get)),
+    post("/batches/{id}/cancel", BATCH, handler!(batches::cancel)),
     post("/uploads", UPLOAD, handler!(uploads::create)),
     Route {
         body: BodyLimit::Part,
@@ -290,6 +296,7 @@ impl Method {
 /// A request needs the extension [`AccountName`](crate::AccountName) and may carry a [`ConnectionCut`](crate::ConnectionCut).
 pub fn router(parts: ServiceParts) -> Router {
     let service = Arc::new(Service::new(parts));
+    batches::register(&service);
     let mut router = Router::new();
     for route in ROUTES {
         for (form, path) in route.paths() {

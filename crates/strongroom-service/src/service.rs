@@ -13,7 +13,7 @@ use crate::fine_tuning::{self, FineTuner};
 use crate::journal::ServiceJournal;
 use crate::limits::{self, Limits};
 use crate::metrics::Metrics;
-use crate::parts::{Deployment, Deployments, RevocationPolicy, ServiceParts};
+use crate::parts::{Deployment, Deployments, Retention, RevocationPolicy, ServiceParts};
 use crate::problem::Problem;
 
 const KIB: usize = 1024;
@@ -76,6 +76,11 @@ impl Service {
     /// The deployments as they are now.
     pub(crate) fn deployments(&self) -> Arc<Deployments> {
         Arc::clone(&self.deployments.borrow())
+    }
+
+    /// For how long an account keeps what is made in it.
+    pub(crate) fn retention(&self, account: AccountId) -> Retention {
+        self.deployments.borrow().retention(account)
     }
 
     pub(crate) fn deployment(&self, account: AccountId, name: &str) -> Result<Deployment, Problem> {

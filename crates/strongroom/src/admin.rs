@@ -229,7 +229,11 @@ async fn status(
         binding.as_ref(),
         (admin.journals.rows(), &deployments),
     );
-    let status = status.await?;
+    let mut status = status.await?;
+    let days = account.retention.iter();
+    status.retention_days = days
+        .map(|(class, days)| (class.name().to_owned(), *days))
+        .collect();
     let accounts = admin.control.accounts().borrow().clone();
     let accounts = accounts
         .iter()

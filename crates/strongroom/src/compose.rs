@@ -13,13 +13,13 @@ use axum::response::Response;
 use strongroom_azure::ResourceId;
 use strongroom_azure::token::{KeyHosts, KeyHostsError, RemoteKeys, TokenError, TrustedIssuer, Verifier};
 use strongroom_control::{
-    Account, ActionKind, Actor, AnchorFault, Control, Encryption, OpenAiRights, RevocationPolicy,
-    TokenIssuer, VAULT_DOMAIN,
+    Account, ActionKind, Actor, AnchorFault, Control, Encryption, OpenAiRights, RetentionClass,
+    RevocationPolicy, TokenIssuer, VAULT_DOMAIN,
 };
 use strongroom_models::Engine;
 use strongroom_seal::{AccountId, BoxFuture, KeyName};
 use strongroom_service::{
-    AccountName, AuthDenied, Authenticate, Caller, Credential, Crud, Deployments, Rights,
+    AccountName, AuthDenied, Authenticate, Caller, Credential, Crud, Deployments, Retention, Rights,
 };
 use strongroom_store::{Anchor, AnchorError, AnchorKeeper, Binding, Store};
 use strongroom_vault::{Barrier, ClientAddress, KeyChanged};
@@ -246,6 +246,7 @@ pub(crate) fn deployments(
 fn table(accounts: &[Arc<Account>], engines: &Engines, tuned: &mut TunedModels) -> Deployments {
     let mut table = Deployments::default();
     for account in accounts {
+        table.retain(account.id, retention(account));
         let made = account.deployments.iter().filter(|(_, one)| !one.is_failed());
         for (name, deployment) in made {
             let own = tuned.of(account.id, name, deployment);
@@ -266,6 +267,19 @@ fn table(accounts: &[Arc<Account>], engines: &Engines, tuned: &mut TunedModels) 
     }
     tuned.keep_only(&table);
     table
+}
+
+fn retention(account: &Account) -> Retention {
+    let of = |class| {
+        let days = account.retention.get(&class).copied();
+        days.map(|days| Duration::from_secs(u64::from(days) * 24 * 3600))
+    };
+    Retention {
+        files: of(RetentionClass::Files),
+        responses: of(RetentionClass::Responses),
+        completions: of(RetentionClass::StoredCompletions),
+        batches: of(RetentionClass::Batches),
+    }
 }
 
 pub(crate) fn policy(policy: RevocationPolicy) -> strongroom_service::RevocationPolicy {

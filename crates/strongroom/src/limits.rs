@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+/// How often `strongroom jobs --follow` looks.
+pub(crate) const FOLLOW_JOBS: Duration = Duration::from_millis(500);
 /// Connections served at once, per listener.
 pub(crate) const CONNECTIONS: usize = 4096;
 /// Connections above [`CONNECTIONS`] that still get an answer (503) instead of a closed socket.

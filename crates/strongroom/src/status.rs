@@ -1,5 +1,7 @@
 //! What `strongroom status` shows: one account's key, lease and sealed content, as JSON.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use strongroom_control::Account;
 use strongroom_seal::{AccountId, Clock};
@@ -26,6 +28,9 @@ pub(crate) struct Status {
     pub(crate) exports: u64,
     /// Objects deleted and not yet erased.
     pub(crate) awaiting_erasure: u64,
+    /// For how many days objects are kept, by class, where the account says so.
+    #[serde(default)]
+    pub(crate) retention_days: BTreeMap<String, u32>,
     /// Fine-tuned models whose weights are in memory now, opened.
     pub(crate) weights: Vec<WeightsRow>,
     /// The journals, whose checkpoints are to be kept elsewhere.
@@ -232,6 +237,7 @@ pub(crate) async fn gather(
             .collect(),
         exports: statistics.exports,
         awaiting_erasure: statistics.awaiting_erasure,
+        retention_days: BTreeMap::new(),
         weights: weights(deployments, account, &key),
         journals,
         swap_bytes: harden::swap_bytes(),

@@ -148,6 +148,23 @@ async fn a_rekey_is_a_job_that_can_be_followed() {
     });
     done.await.unwrap();
     assert_eq!(json(&system, &["status"]).await["key"]["branch"], 2);
+    // Followed, it is told of until it is over; it may be so already.
+    assert!(run(&system, &["rekey"]).await.status.success());
+    let followed = run(&system, &["jobs", "--follow"]).await;
+    assert!(followed.status.success(), "{}", told(&followed));
+    let lines = String::from_utf8_lossy(&followed.stdout).into_owned();
+    assert!(
+        lines.is_empty() || lines.trim_end().ends_with("done  2/2"),
+        "{lines}"
+    );
+    let begun = begun["id"].as_str().unwrap();
+    assert_eq!(
+        json(&system, &["jobs", "--cancel", begun]).await["state"],
+        "done",
+        "what is over stays as it is"
+    );
+    let none = run(&system, &["jobs", "--cancel", "job-99"]).await;
+    assert_eq!(none.status.code(), Some(1), "{}", told(&none));
     assert_eq!(system.download(&file).await.unwrap(), b"kept");
 }
 

@@ -8,7 +8,10 @@ use strongroom_seal::AccountId;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{Account, Anchor, Deployment, Encryption, KeySource, NewAccount, Place, Provisioning, live_at};
+use super::{
+    Account, Anchor, Deployment, Encryption, KeySource, NewAccount, Place, Provisioning, RetentionChange,
+    live_at,
+};
 use crate::actor::Actor;
 use crate::control::Control;
 use crate::directory::{Credentials, Principal, PrincipalDetail};
@@ -378,6 +381,14 @@ impl Actor {
     pub fn set_local_auth(&self, name: &str, disable: bool) -> Result<Arc<Account>, ControlError> {
         self.update_account(name, |account| {
             account.disable_local_auth = disable;
+            Ok(())
+        })
+    }
+
+    /// Changes for how long objects are kept. It counts for what is made from now on.
+    pub fn set_retention(&self, name: &str, change: &RetentionChange) -> Result<Arc<Account>, ControlError> {
+        self.update_account(name, |account| {
+            change.apply(&mut account.retention);
             Ok(())
         })
     }

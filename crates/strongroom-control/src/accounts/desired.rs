@@ -9,7 +9,7 @@ use strongroom_vault::NetworkRules;
 use uuid::Uuid;
 
 use super::changes::{ASSIGN_IDENTITY, WRITE, user_assigned};
-use super::{Account, Direction, Encryption, Mark, Switch};
+use super::{Account, Direction, Encryption, Mark, Retention, RetentionChange, Switch};
 use crate::actor::Actor;
 use crate::control::Control;
 use crate::directory::{Principal, PrincipalDetail, room};
@@ -45,6 +45,7 @@ pub(crate) struct AccountChange {
     /// Everything of a firewall but whether there is public access.
     pub(crate) network: Option<NetworkRules>,
     pub(crate) disable_local_auth: Option<bool>,
+    pub(crate) retention: Option<RetentionChange>,
     /// Properties that mean nothing here.
     pub(crate) more: Map<String, Value>,
     /// Whether what is not said among them goes.
@@ -308,6 +309,12 @@ fn apply_plain(state: &State, account: &mut Account, wanted: &AccountChange) -> 
     }
     account.network.public_access = wanted.public_access.unwrap_or(account.network.public_access);
     account.disable_local_auth = wanted.disable_local_auth.unwrap_or(account.disable_local_auth);
+    if let Some(change) = &wanted.retention {
+        if wanted.replaces {
+            account.retention.clear();
+        }
+        change.apply(&mut account.retention);
+    }
     if wanted.replaces {
         account.more.clear();
     }
@@ -380,6 +387,7 @@ impl Account {
             switched: None,
             anchor: None,
             disable_local_auth: false,
+            retention: Retention::new(),
             network: NetworkRules::default(),
             key_generations: [0, 0],
             deployments: BTreeMap::new(),

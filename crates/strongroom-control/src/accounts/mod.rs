@@ -6,6 +6,7 @@ mod encryption;
 mod keys;
 mod lifecycle;
 mod provider;
+mod retention;
 mod service;
 mod shape;
 mod switch;
@@ -32,6 +33,7 @@ pub(crate) use keys::AccountKeys;
 pub use lifecycle::Deletion;
 pub(crate) use lifecycle::live_at;
 pub use provider::{PROVIDER_VAULT, ServiceKeyError, ensure_service_key};
+pub use retention::{Retention, RetentionChange, RetentionClass};
 pub use service::{AiService, LoadFault, ServedModel, ServiceFault};
 pub(crate) use shape::{MODEL_FORMAT, MODEL_VERSION, POLICIES};
 pub(crate) use switch::Outcome as SwitchOutcome;
@@ -197,6 +199,9 @@ pub struct Account {
     pub anchor: Option<Anchor>,
     /// Whether account keys are refused and only tokens count.
     pub disable_local_auth: bool,
+    /// For how many days its objects are kept, class by class.
+    #[serde(default)]
+    pub retention: Retention,
     /// From where its data plane may be asked.
     #[serde(default)]
     pub network: NetworkRules,

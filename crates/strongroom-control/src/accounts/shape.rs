@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use strongroom_vault::NetworkRules;
 use uuid::Uuid;
 
-use super::{Account, Deployment, KeySource, Mark, Provisioning, RevocationPolicy};
+use super::{Account, Deployment, KeySource, Mark, Provisioning, RevocationPolicy, retention};
 use crate::arm::time;
 use crate::control::Control;
 use crate::state::State;
@@ -186,6 +186,7 @@ fn properties_of(account: &Account) -> Vec<(&'static str, Value)> {
         ("publicNetworkAccess", json!(access)),
         ("networkAcls", network_shape(&account.network)),
         ("disableLocalAuth", json!(account.disable_local_auth)),
+        ("retentionDays", retention::shape(&account.retention)),
         (
             "capabilities",
             CAPABILITIES.iter().map(|name| json!({"name": name})).collect(),

@@ -89,8 +89,9 @@ impl Keeper {
             metadata: self.metadata,
         };
         let body = record.write()?;
+        let life = self.service.retention(write.account()).completions;
         let new = NewObject {
-            expires: Some(limits::RESPONSE_LIFE),
+            expires: Some(life.unwrap_or(limits::RESPONSE_LIFE)),
             blobs: vec![messages],
             ..NewObject::new(KIND, self.id, &body)
         };

@@ -7,6 +7,7 @@ use strongroom_store::{
     BlobWriter, Change, Expiry, Meta, NewObject, Object, PartSize, Permit, StagedBlob, Store, StoreError,
 };
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::KIND;
 use super::file::{Assembly, Content, File, FileRecord};
@@ -77,17 +78,37 @@ impl Draft<'_> {
         purpose: String,
         life: Duration,
     ) -> Result<(), DraftFault> {
-        let record = FileRecord {
-            assembly: Some(Assembly::Open),
-            ..FileRecord::new(filename, purpose)
-        };
-        let body = record.write()?;
+        let body = Self::opening(filename, purpose)?;
         let new = NewObject {
             expires: Some(life),
             ..NewObject::new(KIND, self.id, &body)
         };
         self.store.put(self.write, new).await?;
         Ok(())
+    }
+
+    /// The record of one that begins in a larger transaction.
+    pub(crate) fn opening(filename: String, purpose: String) -> Result<Zeroizing<Vec<u8>>, Problem> {
+        let record = FileRecord {
+            assembly: Some(Assembly::Open),
+            ..FileRecord::new(filename, purpose)
+        };
+        record.write()
+    }
+
+    /// The record with which one becomes a file of these pieces, all that it has, in a larger transaction.
+    pub(crate) fn closing(
+        object: &Object,
+        order: &[u32],
+        now: u64,
+    ) -> Result<Zeroizing<Vec<u8>>, DraftFault> {
+        let mut record = open(object)?;
+        sizes(&object.meta, order)?;
+        record.assembly = Some(Assembly::Closed {
+            at: now,
+            order: order.to_vec(),
+        });
+        Ok(record.write()?)
     }
 
     /// Begins a piece. It has a number that no other has, which names it from now on: `StagedBlob::part`.

@@ -22,7 +22,7 @@ pub(crate) use upload::{check_name, check_purpose, life, set, twice, upload};
 pub(crate) use whole::Whole;
 
 /// The kind under which files are stored.
-const KIND: &str = "file";
+pub(crate) const KIND: &str = "file";
 /// What an error calls it.
 const WHAT: &str = "File object";
 

@@ -12,6 +12,7 @@ use crate::fields;
 use crate::ids;
 use crate::limits;
 use crate::multipart::{FormFault, Multipart, PartHead};
+use crate::parts::shorter;
 use crate::problem::Problem;
 
 /// What a file may be for when a caller brings it.
@@ -54,6 +55,7 @@ pub(crate) async fn upload(call: Call) -> Result<Answer, Problem> {
     };
     let form = intake.take(Multipart::new(body, &boundary)).await?;
     let (record, blob, expires) = form.finish()?;
+    let expires = shorter(expires, service.retention(permits.write()?.account()).files);
     let bytes = record.write()?;
     let new = NewObject {
         expires,

@@ -15,6 +15,11 @@ use crate::sse;
 /// `POST responses`
 pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
     let (head, request) = call.with_json().await?;
+    answer(head, request).await
+}
+
+/// Answers a request, wherever it came from.
+pub(crate) async fn answer(head: CallHead, request: Map<String, Value>) -> Result<Answer, Problem> {
     let deployment = chat::deployment(&head, &request)?;
     let ask = Ask::read(&request)?;
     let gate = head.service.gate(head.account(), deployment.policy).await?;
@@ -48,7 +53,7 @@ pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
         input: ask.input,
     };
     if ask.store {
-        keep(&head.service.store, head.permits.write()?, &id, &record).await?;
+        keep(&head.service, head.permits.write()?, &id, &record).await?;
     }
     Ok(Answer::json(&record.response)?.guarded(gate.lease))
 }

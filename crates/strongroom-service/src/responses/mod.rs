@@ -15,8 +15,9 @@ use crate::call::{Answer, Call};
 use crate::limits;
 use crate::paging::Paging;
 use crate::problem::Problem;
+use crate::service::Service;
 
-pub(crate) use create::create;
+pub(crate) use create::{answer, create};
 
 /// The kind under which responses are stored.
 const KIND: &str = "response";
@@ -91,13 +92,14 @@ async fn find(store: &Store, permit: &Permit, id: &str) -> Result<ResponseRecord
 }
 
 /// Commits a response, durably.
-async fn keep(store: &Store, permit: &Permit, id: &str, record: &ResponseRecord) -> Result<(), Problem> {
+async fn keep(service: &Service, permit: &Permit, id: &str, record: &ResponseRecord) -> Result<(), Problem> {
     let body = serde_json::to_vec(record).map_err(|error| Problem::Internal(error.to_string()))?;
     let body = zeroize::Zeroizing::new(body);
+    let life = service.retention(permit.account()).responses;
     let new = NewObject {
-        expires: Some(limits::RESPONSE_LIFE),
+        expires: Some(life.unwrap_or(limits::RESPONSE_LIFE)),
         ..NewObject::new(KIND, id, &body)
     };
-    store.put(permit, new).await?;
+    service.store.put(permit, new).await?;
     Ok(())
 }

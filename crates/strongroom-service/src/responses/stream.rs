@@ -86,7 +86,7 @@ impl Growing {
     }
 
     async fn commit(&self, record: &ResponseRecord) -> Result<(), Problem> {
-        keep(&self.service.store, self.permits.write()?, &self.id, record).await
+        keep(&self.service, self.permits.write()?, &self.id, record).await
     }
 
     fn failed(&mut self, problem: &Problem) -> Bytes {

@@ -2,6 +2,7 @@
 
 mod auth;
 mod bad_input;
+mod batches;
 mod chat;
 mod completions;
 mod files;

@@ -19,13 +19,13 @@ use strongroom_seal::{
     AccountId, Clock, KeyDescription, KeyId, KeyName, KeyWrap, Moment, NoAnswer, Secret, VaultError,
     WrappedSeed,
 };
-use strongroom_store::{Action, Binding, PermitAuthority, Store, StoreConfig};
+use strongroom_store::{Action, Binding, Permit, PermitAuthority, Store, StoreConfig};
 use tokio::sync::{mpsc, watch};
 use tower::ServiceExt;
 
 use crate::{
     AccountName, AuthDenied, Authenticate, Caller, Credential, Crud, Deployment, Deployments, Limits,
-    Metrics, RevocationPolicy, Rights, ServiceEvent, ServiceJournal, ServiceParts, router,
+    Metrics, Retention, RevocationPolicy, Rights, ServiceEvent, ServiceJournal, ServiceParts, router,
 };
 
 pub(super) const KEY: &str = "key-of-contoso";
@@ -42,6 +42,7 @@ pub(super) struct Rig {
     pub(super) journal: Arc<Lines>,
     pub(super) registry: Registry,
     pub(super) folder: tempfile::TempDir,
+    table: watch::Sender<Arc<Deployments>>,
     _bindings: watch::Sender<Vec<Binding>>,
 }
 
@@ -74,11 +75,12 @@ impl Rig {
         let engine = Arc::new(ScriptedEngine::default());
         let journal = Arc::new(Lines::default());
         let mut registry = Registry::default();
+        let (table, told) = watch::channel(Arc::new(deployments(account, &engine)));
         let parts = ServiceParts {
             store: store.clone(),
             permits: permits.clone(),
             authenticate: Arc::new(Callers { account }),
-            deployments: watch::channel(Arc::new(deployments(account, &engine))).1,
+            deployments: told,
             bases: std::iter::once(("strongroom-rehearsal".to_owned(), ModelSource::Rehearsal)).collect(),
             trainers: vec![super::fine_tuning::trainer(folder.path())],
             journal: Arc::clone(&journal) as Arc<dyn ServiceJournal>,
@@ -96,8 +98,19 @@ impl Rig {
             journal,
             registry,
             folder,
+            table,
             _bindings: bindings,
         }
+    }
+
+    /// The account keeps things for so long from now on.
+    pub(super) fn retain(&self, retention: Retention) {
+        self.table
+            .send_modify(|table| Arc::make_mut(table).retain(self.account, retention));
+    }
+
+    pub(super) fn permit_to_read(&self) -> Permit {
+        self.permits.permit(self.account, Action::Read, "tests")
     }
 
     /// Sends a request as the account's key holder.
@@ -393,12 +406,31 @@ pub(super) struct ScriptedEngine {
     pub(super) message: Mutex<Option<Value>>,
     /// Why it ends.
     pub(super) finish: Mutex<Option<&'static str>>,
+    /// Whole answers wait for a place here, if it is set, and use it up.
+    pub(super) paced: Mutex<Option<Arc<tokio::sync::Semaphore>>>,
+    /// How often it was asked.
+    pub(super) count: AtomicU64,
 }
 
 impl ScriptedEngine {
     fn take(&self, request: Map<String, Value>) -> Result<(), EngineError> {
         *self.asked.lock().unwrap() = request;
         self.fails.lock().unwrap().take().map_or(Ok(()), Err)
+    }
+
+    async fn pace(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let paced = self.paced.lock().unwrap().clone();
+        if let Some(paced) = paced {
+            paced.acquire().await.unwrap().forget();
+        }
+    }
+
+    /// From now on it gives this many whole answers, and as many more as places are added.
+    pub(super) fn answers_only(&self, answers: usize) -> Arc<tokio::sync::Semaphore> {
+        let paced = Arc::new(tokio::sync::Semaphore::new(answers));
+        *self.paced.lock().unwrap() = Some(Arc::clone(&paced));
+        paced
     }
 
     pub(super) fn asked(&self) -> Value {
@@ -435,6 +467,7 @@ impl Engine for ScriptedEngine {
 
     fn chat(&self, request: Map<String, Value>) -> BoxFuture<'_, Result<Map<String, Value>, EngineError>> {
         Box::pin(async move {
+            self.pace().await;
             self.take(request)?;
             let message = self.message.lock().unwrap().take();
             let message =

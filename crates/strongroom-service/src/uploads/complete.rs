@@ -11,6 +11,7 @@ use crate::call::{Answer, Call, CallHead};
 use crate::fields::{self, Fields};
 use crate::files::{Draft, DraftFault};
 use crate::limits;
+use crate::parts::shorter;
 use crate::problem::Problem;
 
 /// What a request says.
@@ -30,7 +31,8 @@ pub(crate) async fn complete(call: Call) -> Result<Answer, Problem> {
     let draft = upload.draft(store, &head.permits)?;
     let checked = check(&head, draft, &upload, &wish).await;
     checked.map_err(|fault| upload.fault(fault))?;
-    let life = upload.record.life.map(Duration::from_secs);
+    let asked = upload.record.life.map(Duration::from_secs);
+    let life = shorter(asked, head.service.retention(head.account()).files);
     let closed = draft.close(&wish.order, life, head.service.seconds()).await;
     let file = closed.map_err(|fault| upload.fault(fault))?;
     // The file is there, whatever becomes of this note: without it the upload is found to be completed all the same.

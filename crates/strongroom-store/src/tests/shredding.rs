@@ -213,3 +213,53 @@ async fn what_is_on_record_and_cannot_be_forgotten_yet_is_not_told_again() {
     }
     assert_eq!(*witness.kept.lock().unwrap(), ids);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_receipt_of_a_shredding_says_why_and_what_was_destroyed() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::on_disk(folder.path()).await;
+    let mut events = rig.store.events();
+    rig.put_blob("a", &noise(100_000)).await.unwrap();
+    let write = rig.permit(Action::Write);
+    let brief = NewObject {
+        expires: Some(Duration::from_secs(5)),
+        ..NewObject::new("file", "b", b"x")
+    };
+    rig.store.put(&write, brief).await.unwrap();
+    let database = rusqlite::Connection::open(folder.path().join("records.db")).unwrap();
+    // The record's key first, then its blob's.
+    let mut keys = database
+        .prepare("SELECT wrapped FROM key_slot WHERE slot <= 2 ORDER BY slot")
+        .unwrap();
+    let keys = keys.query_map([], |row| row.get(0)).unwrap();
+    let keys: Vec<Vec<u8>> = keys.collect::<Result<_, _>>().unwrap();
+    rig.delete("a").await.unwrap();
+    rig.clock.turn(Duration::from_secs(6));
+    let mut receipts = Vec::new();
+    while receipts.len() < 2 {
+        if let StoreEvent::Shredded {
+            id,
+            expired,
+            branches,
+            keys,
+            digest,
+            ..
+        } = events.recv().await.unwrap()
+        {
+            assert_eq!(
+                branches.iter().map(|version| version.get()).collect::<Vec<_>>(),
+                [1]
+            );
+            assert_eq!(keys, ["https://vault.example/keys/name/v1"]);
+            receipts.push((id, expired, digest));
+        }
+    }
+    receipts.sort();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &keys.concat());
+    assert_eq!(receipts[0].2.as_slice(), digest.as_ref());
+    let whys: Vec<_> = receipts
+        .iter()
+        .map(|(id, expired, _)| (id.as_str(), *expired))
+        .collect();
+    assert_eq!(whys, [("a", false), ("b", true)]);
+}

@@ -2,21 +2,23 @@
 //! plane's; here is only which route means what.
 
 use axum::extract::{Path, Query, State};
-use axum::response::Response;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, patch, post, put};
 use axum::{Extension, Json, Router};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use strongroom_azure::ResourceId;
 use strongroom_control::{
     AssignmentBody, AssignmentFilter, Control, ControlError, KeySlot, NewIdentity, PrincipalFilter,
-    PrincipalKind, RoleBody, RoleFilter,
+    PrincipalKind, RetentionChange, RoleBody, RoleFilter,
 };
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::Admin;
 use super::plane::{Answer, Asker, Refused, blocking, guard, list, shown_once};
+use crate::listen::refusal;
 
 pub(super) fn router(admin: &Admin) -> Router {
     let routes = Router::new()
@@ -281,7 +283,8 @@ struct AccountBody {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AccountProperties {
-    disable_local_auth: bool,
+    disable_local_auth: Option<bool>,
+    retention_days: Option<Map<String, Value>>,
 }
 
 async fn update_account(
@@ -289,10 +292,22 @@ async fn update_account(
     Extension(actor): Asker,
     Path(account): Path<String>,
     Json(body): Json<AccountBody>,
-) -> Answer {
-    let disable = body.properties.disable_local_auth;
-    let account = blocking(move || actor.set_local_auth(&account, disable)).await?;
-    Ok(Json(control.account_shape(&account)))
+) -> Result<Response, Refused> {
+    let AccountProperties {
+        disable_local_auth,
+        retention_days,
+    } = body.properties;
+    let retention = match RetentionChange::read(&retention_days.unwrap_or_default()) {
+        Ok(retention) => retention,
+        Err(why) => return Ok(refusal(StatusCode::BAD_REQUEST, "invalid_request", &why)),
+    };
+    let account = blocking(move || {
+        if let Some(disable) = disable_local_auth {
+            actor.set_local_auth(&account, disable)?;
+        }
+        actor.set_retention(&account, &retention)
+    });
+    Ok(Json(control.account_shape(&account.await?)).into_response())
 }
 
 async fn list_keys(Extension(actor): Asker, Path(account): Path<String>) -> Result<Response, Refused> {

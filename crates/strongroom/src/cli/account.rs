@@ -69,8 +69,21 @@ struct UpdateArgs {
     #[command(flatten)]
     chosen: ChosenArgs,
     /// Whether account keys are refused, so that only tokens count.
-    #[arg(long, action = ArgAction::Set)]
-    disable_local_auth: bool,
+    #[arg(long, action = ArgAction::Set, required_unless_present = "retention")]
+    disable_local_auth: Option<bool>,
+    /// For how many days a class of objects is kept from when they are made; `none` for what is usual. Classes: files, responses,
+    /// storedCompletions, batches. May be said several times.
+    #[arg(long, value_name = "CLASS=DAYS", value_parser = days)]
+    retention: Vec<(String, Option<u32>)>,
+}
+
+fn days(text: &str) -> Result<(String, Option<u32>), String> {
+    let (class, days) = text.split_once('=').ok_or("it must be CLASS=DAYS")?;
+    let days = match days {
+        "none" => None,
+        days => Some(days.parse().map_err(|_| "DAYS must be a whole number, or none")?),
+    };
+    Ok((class.to_owned(), days))
 }
 
 #[derive(Args, Debug)]
@@ -109,7 +122,14 @@ pub(super) fn run(args: &AccountArgs) -> Result<(), CliError> {
             }
         },
         AccountAction::Update(args) => {
-            let body = json!({"properties": {"disableLocalAuth": args.disable_local_auth}});
+            let retention: serde_json::Map<_, _> = args
+                .retention
+                .iter()
+                .map(|(class, days)| (class.clone(), json!(days)))
+                .collect();
+            let body = json!({"properties": {
+                "disableLocalAuth": args.disable_local_auth, "retentionDays": retention,
+            }});
             change(&args.chosen, Method::PATCH, "", &[], Some(&body))
         }
         AccountAction::Identity(args) => {

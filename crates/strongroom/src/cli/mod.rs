@@ -7,6 +7,7 @@ mod deployment;
 mod documents;
 mod exit;
 mod export;
+mod jobs;
 mod key;
 mod model;
 mod operator;
@@ -88,9 +89,9 @@ enum Command {
     /// Make a new branch key and rewrap every object key under it, in the background.
     #[command(after_help = EXIT_CODES)]
     Rekey(InstanceArgs),
-    /// Background jobs and how far they are.
+    /// Background jobs of all kinds and how far they are; follow them, cancel, hold or resume one.
     #[command(after_help = EXIT_CODES)]
-    Jobs(InstanceArgs),
+    Jobs(jobs::JobsArgs),
     /// Print what a shell needs, as `export` lines (the file DIR/env). It holds secrets.
     #[command(after_help = EXIT_CODES)]
     Env(FolderArgs),
@@ -310,7 +311,7 @@ impl Cli {
             Command::Verify(args) => verify::run(&args),
             Command::Export(args) => export::run(&args),
             Command::Rekey(args) => rotation::rekey(&args),
-            Command::Jobs(args) => rotation::jobs(&args),
+            Command::Jobs(args) => jobs::jobs(&args),
             Command::Env(args) => shell::env(&args),
             Command::Shell(args) => shell::shell(&args),
             Command::Whoami(args) => operator::whoami(&args),

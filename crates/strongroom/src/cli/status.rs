@@ -70,6 +70,11 @@ fn facts(status: &Status) -> Table {
             .to_owned()
         }),
     );
+    if !status.retention_days.is_empty() {
+        let classes = status.retention_days.iter();
+        let classes: Vec<_> = classes.map(|(class, days)| format!("{class} {days} d")).collect();
+        fact("Kept for", classes.join(", "));
+    }
     fact("Exports", status.exports.to_string());
     fact("Awaiting erasure", status.awaiting_erasure.to_string());
     fact(

@@ -6,14 +6,14 @@ use serde_json::{Map, Value};
 use strongroom_vault::{NetworkRules, VirtualNetwork};
 use uuid::Uuid;
 
-use crate::accounts::{AccountChange, Encryption, IdentityChange, NewIdentities, plain_url};
+use crate::accounts::{AccountChange, Encryption, IdentityChange, NewIdentities, RetentionChange, plain_url};
 use crate::arm::call::Call;
 use crate::arm::fault::{Fault, Outcome, bad};
 use crate::arm::tags;
 use crate::limits::NETWORK_RULES;
 
 /// What is ours to say, or has its own place.
-const OURS: [&str; 24] = [
+const OURS: [&str; 25] = [
     "abusePenalty",
     "callRateLimit",
     "capabilities",
@@ -35,6 +35,7 @@ const OURS: [&str; 24] = [
     "publicNetworkAccess",
     "quotaLimit",
     "restore",
+    "retentionDays",
     "scheduledPurgeDate",
     "skuChangeInfo",
     "systemData",
@@ -74,6 +75,7 @@ pub(super) fn read(call: &Call, replaces: bool) -> Outcome<Wanted> {
             .map(|chosen| chosen == 0),
         network: member("networkAcls").map(read_network).transpose()?,
         disable_local_auth: flag(member("disableLocalAuth"), "disableLocalAuth")?,
+        retention: member("retentionDays").map(read_retention).transpose()?,
         more: properties
             .iter()
             .filter(|(name, _)| !OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name)))
@@ -85,6 +87,13 @@ pub(super) fn read(call: &Call, replaces: bool) -> Outcome<Wanted> {
         change,
         restore: flag(member("restore"), "restore")?.unwrap_or(false),
     })
+}
+
+fn read_retention(days: &Value) -> Outcome<RetentionChange> {
+    let days = days
+        .as_object()
+        .ok_or_else(|| invalid("'retentionDays' is no object"))?;
+    RetentionChange::read(days).map_err(|why| invalid(&why))
 }
 
 /// Tags that were checked.
