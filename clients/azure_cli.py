@@ -44,3 +44,11 @@ def bare_variables():
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     folder = os.path.dirname(os.environ["STRONGROOM_AZ"])
     return variables | {"PATH": f"{folder}:{variables['PATH']}"}
+
+
+def shell_variables():
+    """The environment that `strongroom shell` opens: azure-cli in a configuration folder that nobody used before."""
+    shell = [os.environ["STRONGROOM_BINARY"], "shell", "--data", os.environ["STRONGROOM_DATA"]]
+    variables = bare_variables() | {"SHELL": "/usr/bin/env"}
+    opened = subprocess.run(shell, capture_output=True, text=True, env=variables, check=True)
+    return variables | dict(line.split("=", 1) for line in opened.stdout.splitlines() if "=" in line)

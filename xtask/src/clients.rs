@@ -21,8 +21,11 @@ const AZ: [&str; 2] = ["venv-az", "clients/az/requirements.txt"];
 const NODE: &str = "clients/node";
 const NODE_PINS: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
 
-/// Runs the suites named, which are folders under `clients/`, or all of them; a suite that cannot run is a failure. That of `az` runs
-/// beside the others, with an instance of its own: its time goes into the starts of `az`, and into making its environment.
+/// The suites that need azure-cli.
+const WITH_AZ: [&str; 2] = ["az", "operator"];
+
+/// Runs the suites named, which are folders under `clients/`, or all of them; a suite that cannot run is a failure. Those with `az` run
+/// beside the others, with an instance of their own: their time goes into the starts of `az`, and into making its environment.
 pub(crate) fn run(suites: &[String]) -> Outcome {
     let python = environment(SUITES)?.join("bin/python");
     // The same selection as in the test step, so that nothing is compiled a second time with other features.
@@ -39,19 +42,25 @@ pub(crate) fn run(suites: &[String]) -> Outcome {
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let is_wanted = |name: &str| suites.is_empty() || suites.iter().any(|suite| suite == name);
-    let (with_az, with_node) = (is_wanted("az"), is_wanted("node"));
-    let named = suites
-        .iter()
-        .filter(|suite| !["az", "node"].contains(&suite.as_str()));
+    let path = |suite: &str| format!("clients/{suite}");
+    let with_node = is_wanted("node");
+    let with_az: Vec<String> = WITH_AZ
+        .into_iter()
+        .filter(|suite| is_wanted(suite))
+        .map(path)
+        .collect();
     let others: Vec<String> = if suites.is_empty() {
-        vec!["clients".to_owned(), "--ignore=clients/az".to_owned()]
+        let ignored = WITH_AZ.map(|suite| format!("--ignore=clients/{suite}"));
+        ["clients".to_owned()].into_iter().chain(ignored).collect()
     } else {
-        named.map(|suite| format!("clients/{suite}")).collect()
+        let apart = |suite: &&str| *suite == "node" || WITH_AZ.contains(suite);
+        let named = suites.iter().map(String::as_str);
+        named.filter(|suite| !apart(suite)).map(path).collect()
     };
     // Before anything runs: what cannot be had is known at once.
     let modules = with_node.then(node_modules).transpose()?;
     thread::scope(|scope| {
-        let az = with_az.then(|| scope.spawn(|| run_az(&python, &folder)));
+        let az = (!with_az.is_empty()).then(|| scope.spawn(|| run_az(&python, &folder, &with_az)));
         let others = if others.is_empty() && modules.is_none() {
             Ok(())
         } else {
@@ -71,12 +80,12 @@ pub(crate) fn run(suites: &[String]) -> Outcome {
     })
 }
 
-/// Runs the suite of `az`. What it prints is shown when it is over, so that it does not mix with the others'.
-fn run_az(python: &Path, folder: &Path) -> Outcome {
+/// Runs the suites with `az`. What they print is shown when it is over, so that it does not mix with the others'.
+fn run_az(python: &Path, folder: &Path, suites: &[String]) -> Outcome {
     let az = environment(AZ)?.join("bin/az");
     let system = System::start(&folder.join("az"))?;
     let mut pytest = system.pytest(python);
-    let done = pytest.arg("clients/az").env("STRONGROOM_AZ", az).output();
+    let done = pytest.args(suites).env("STRONGROOM_AZ", az).output();
     let done = done.map_err(|error| format!("the suite of az: {error}"))?;
     run::say(&String::from_utf8_lossy(&done.stdout));
     run::say(&String::from_utf8_lossy(&done.stderr));

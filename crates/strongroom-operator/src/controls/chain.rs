@@ -210,6 +210,20 @@ pub(super) fn recoverable(world: &World, account: &Account) -> Judged {
         None if wrong.is_empty() => return shown(None, vault.fact, "whether soft delete is on"),
         None => {}
     }
+    let wanted = world.design.as_ref().and_then(|design| {
+        design
+            .accounts
+            .get(account.id.as_str())?
+            .retention
+            .soft_delete_days
+    });
+    if let (Some(wanted), Some(days)) = (wanted, vault.retention_days)
+        && days < wanted
+    {
+        wrong.push(format!(
+            "what is deleted can be had back for {days} days, and {wanted} were approved"
+        ));
+    }
     if vault.purge_protection && protected == Some(false) {
         wrong.push(format!(
             "the vault says that it is purge-protected, the key's recovery level does not: {}",

@@ -139,9 +139,9 @@ fn source(world: &World, account: &Account) -> Judged {
             return Ok(Verdict::fail(wrong.join("; "), [account.fact]));
         }
     }
-    let (changes, fact) = match world.changes_of(&account.id) {
-        Lookup::Known(changes, fact) => (changes, fact),
-        Lookup::Absent(fact) => (Vec::new(), fact),
+    let ((changes, hidden), fact) = match world.changes_of(&account.id) {
+        Lookup::Known(told, fact) => (told, fact),
+        Lookup::Absent(fact) => ((Vec::new(), None), fact),
         Lookup::NotRead(not) => return Err(not.into()),
     };
     let first = changes
@@ -156,6 +156,9 @@ fn source(world: &World, account: &Account) -> Judged {
     let facts = [account.fact, fact]
         .into_iter()
         .chain(back.map(|change| change.fact));
+    if let (None, Some(not)) = (back, hidden) {
+        return Err(not.into());
+    }
     Ok(match (back, live) {
         (Some(change), live) => {
             let by = change.caller.as_deref().unwrap_or("somebody");

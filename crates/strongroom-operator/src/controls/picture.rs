@@ -193,7 +193,12 @@ pub(super) fn timeline(world: &World) -> Vec<Moment> {
         }
     }
     for account in world.accounts.values() {
-        for change in world.changes_of(&account.id).known().unwrap_or_default() {
+        for change in world
+            .changes_of(&account.id)
+            .known()
+            .map(|(changes, _)| changes)
+            .unwrap_or_default()
+        {
             let what = if change.customer {
                 "customer-key-chosen"
             } else {

@@ -67,8 +67,6 @@ impl Assignment {
 pub struct Role {
     /// Its name.
     pub name: String,
-    /// Whether the customer made it.
-    pub custom: bool,
     permissions: Vec<Permission>,
     /// Where that was read.
     pub fact: FactRef,
@@ -105,7 +103,6 @@ impl Role {
         let id = text(body, "name").or_else(|| text(body, "id")?.rsplit('/').next());
         let role = Self {
             name: text(properties, "roleName").unwrap_or_default().to_owned(),
-            custom: text(properties, "type").is_some_and(|kind| kind.eq_ignore_ascii_case("customrole")),
             permissions: list(properties, "permissions")
                 .iter()
                 .map(Permission::read)
@@ -220,6 +217,9 @@ pub struct Roles {
     pub(super) members: BTreeMap<String, (BTreeSet<String>, FactRef)>,
     /// By principal and its groups, so that a question does not walk all assignments.
     by_principal: BTreeMap<String, Vec<ArmId>>,
+    /// By scope, and those of management groups.
+    by_scope: BTreeMap<ArmId, Vec<ArmId>>,
+    above_all: Vec<ArmId>,
     /// Assignments to what is, or may be, a group of which it is not known who is in it; with the reason.
     open: Vec<(ArmId, NotRead)>,
 }
@@ -230,6 +230,14 @@ impl Roles {
         for (id, assignment) in &self.assignments {
             let of = self.by_principal.entry(assignment.principal.clone()).or_default();
             of.push(id.clone());
+            if assignment.scope.is_management_group() {
+                self.above_all.push(id.clone());
+            } else {
+                self.by_scope
+                    .entry(assignment.scope.clone())
+                    .or_default()
+                    .push(id.clone());
+            }
             if assignment.group != Some(false)
                 && let Some(not) = members_read(&assignment.principal)
             {
@@ -243,11 +251,12 @@ impl Roles {
         self.roles.get(id)
     }
 
-    /// The assignments that hold at a resource, as far as that is known.
+    /// The assignments that hold at a resource, as far as that is known. It goes by scopes, from the top down: an estate may have many.
     pub fn holding_at<'a>(&'a self, target: &'a ArmId) -> impl Iterator<Item = &'a Assignment> {
-        self.assignments
-            .values()
-            .filter(|assignment| assignment.holds_at(target) == Some(true))
+        let above = target.and_above().filter_map(|scope| self.by_scope.get(scope));
+        let ids = above.flatten().chain(&self.above_all);
+        let found = ids.filter_map(|id| self.assignments.get(id));
+        found.filter(|assignment| assignment.holds_at(target) == Some(true))
     }
 
     /// A principal, or, of a group whose members are known, everybody in it.

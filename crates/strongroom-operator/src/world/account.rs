@@ -35,8 +35,6 @@ pub struct Account {
     pub own_storage: Vec<String>,
     /// The tags.
     pub tags: Tags,
-    /// Whether projects can be made in it.
-    pub projects_allowed: bool,
     /// Where that was read.
     pub fact: FactRef,
     pub(super) rank: Rank,
@@ -133,7 +131,9 @@ impl Account {
             name: text(body, "name").unwrap_or_else(|| id.name()).to_owned(),
             kind: text(body, "kind").unwrap_or_default().to_owned(),
             location: text(body, "location").and_then(location),
-            internal_id: text(properties, "internalId").and_then(guid),
+            internal_id: text(properties, "internalId")
+                .and_then(guid)
+                .map(|id| id.replace('-', "")),
             identity: Identity::read(body, rank),
             encryption: Encryption::read(properties),
             local_auth_disabled: truth(properties, "disableLocalAuth"),
@@ -154,7 +154,6 @@ impl Account {
                     .collect()
             },
             tags: Tags::read(body),
-            projects_allowed: truth(properties, "allowProjectManagement").unwrap_or(false),
             id,
             fact,
             rank,
@@ -326,8 +325,6 @@ pub struct Deployment {
     pub name: String,
     /// The model's name.
     pub model: String,
-    /// The model's publisher or format.
-    pub publisher: Option<String>,
     /// Whether it is a model that was made from the customer's data.
     pub fine_tuned: bool,
     /// What a revocation does to it: Strongroom's own property.
@@ -346,9 +343,6 @@ impl Deployment {
         Some(Self {
             name: text(body, "name").unwrap_or_else(|| id.name()).to_owned(),
             model: model.to_owned(),
-            publisher: text(body, "properties.model.publisher")
-                .or_else(|| text(body, "properties.model.format"))
-                .map(str::to_owned),
             fine_tuned: by_name || source.is_some_and(|source| source.contains("/accounts/")),
             revocation: text(body, "properties.revocationPolicy").map(str::to_owned),
             id,
@@ -370,8 +364,6 @@ pub struct Connection {
     pub target: Option<String>,
     /// The resource, where it says so.
     pub resource: Option<ArmId>,
-    /// How it signs in.
-    pub auth: Option<String>,
     /// Where that was read.
     pub fact: FactRef,
 }
@@ -389,7 +381,6 @@ impl Connection {
             category: text(properties, "category").unwrap_or_default().to_owned(),
             resource,
             target,
-            auth: text(properties, "authType").map(str::to_owned),
             id,
             fact,
         })

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::account::{Identity, Network, Rank, Tags, days};
+use super::account::{Network, Tags, days};
 use super::json::{at, field, list, text, truth};
 use super::lookup::FactRef;
 use super::names::{ArmId, KeyName};
@@ -23,8 +23,6 @@ pub struct Dependent {
     pub keys: Vec<KeyName>,
     /// The cluster whose key a workspace uses.
     pub cluster: Option<ArmId>,
-    /// Whom it acts as.
-    pub identity: Option<Identity>,
     /// Whether keys of its own are turned off.
     pub local_auth_disabled: Option<bool>,
     /// Who reaches it.
@@ -137,7 +135,7 @@ const RULES: [(&str, Rule); 17] = [
 ];
 
 impl Dependent {
-    pub(super) fn read(body: &Value, rank: Rank, fact: FactRef) -> Option<Self> {
+    pub(super) fn read(body: &Value, fact: FactRef) -> Option<Self> {
         let id = ArmId::read(text(body, "id")?)?;
         let kind = id.kind()?;
         let properties = field(body, "properties").filter(|value| value.is_object())?;
@@ -149,7 +147,6 @@ impl Dependent {
             customer_key,
             keys,
             cluster: text(properties, "features.clusterResourceId").and_then(ArmId::read),
-            identity: Identity::read(body, rank),
             local_auth_disabled: if storage {
                 Some(truth(properties, "allowSharedKeyAccess") == Some(false))
             } else {

@@ -170,7 +170,7 @@ impl World {
                 .map(|vault| self.add_vault(vault))
                 .is_some(),
             question::DEPENDENTS => {
-                let read = Dependent::read(row, rank, mark);
+                let read = Dependent::read(row, mark);
                 read.map(|dependent| self.dependents.insert(dependent.id.clone(), dependent))
                     .is_some()
             }
@@ -211,17 +211,7 @@ impl World {
             }
             question::DELETED_KEYS => self.take_deleted_key(row, mark).is_some(),
             question::ACTIVITY_LOG => {
-                for said in log::account_write(row, mark) {
-                    match said {
-                        WriteRow::Done(correlation) => drop(self.done.insert(correlation)),
-                        WriteRow::Asked(account, change, correlation) => {
-                            self.changes
-                                .entry(account)
-                                .or_default()
-                                .push((change, correlation));
-                        }
-                    }
-                }
+                self.take_activity(row, mark);
                 true
             }
             question::SUBSCRIPTIONS => {
@@ -230,6 +220,27 @@ impl World {
                 true
             }
             _ => self.take_part(&fact.question, about.as_ref(), row, mark),
+        }
+    }
+
+    /// Keeps what a row of the activity log says of writes to accounts.
+    fn take_activity(&mut self, row: &Value, mark: FactRef) {
+        self.activity = true;
+        for said in log::account_write(row, mark) {
+            match said {
+                WriteRow::Done(account, correlation) => {
+                    self.done.insert(correlation, (account, mark));
+                }
+                WriteRow::Shown(correlation) => {
+                    self.shown.insert(correlation);
+                }
+                WriteRow::Asked(account, change, correlation) => {
+                    self.changes
+                        .entry(account)
+                        .or_default()
+                        .push((change, correlation));
+                }
+            }
         }
     }
 
@@ -393,8 +404,11 @@ impl World {
         self.index_keys();
         self.missing.retain(|id, _| !self.principals.contains_key(id));
         for changes in self.changes.values_mut() {
-            changes.retain(|(_, correlation)| self.done.contains(correlation));
+            changes.retain(|(_, correlation)| self.done.contains_key(correlation));
         }
+        let hidden = std::mem::take(&mut self.done).into_iter();
+        let hidden = hidden.filter(|(correlation, _)| !self.shown.contains(correlation));
+        self.hidden_writes = hidden.map(|(_, write)| write).collect();
         // With one subscription, what stands on a management group above it is known to hold.
         let only = self
             .subscriptions

@@ -56,8 +56,6 @@ pub struct KeyVersion {
 pub struct Rotation {
     /// What triggers it, as `timeAfterCreate P90D` or `timeBeforeExpiry P30D`.
     pub rotate: Option<String>,
-    /// How long a new version is good for.
-    pub expiry: Option<String>,
 }
 
 impl Key {
@@ -164,13 +162,6 @@ impl KeyVersion {
     pub fn in_hsm(&self) -> Option<bool> {
         self.kind.as_deref().map(|kind| kind.ends_with("-HSM"))
     }
-
-    /// Whether what is deleted cannot be purged before its time.
-    pub fn purge_protected(&self) -> Option<bool> {
-        self.recovery_level
-            .as_deref()
-            .map(|level| !level.to_ascii_lowercase().contains("purgeable"))
-    }
 }
 
 impl Rotation {
@@ -190,7 +181,6 @@ impl Rotation {
                 .iter()
                 .find(rotates)
                 .and_then(trigger),
-            expiry: text(body, "attributes.expiryTime").map(str::to_owned),
         }
     }
 }

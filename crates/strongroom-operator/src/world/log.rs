@@ -14,12 +14,8 @@ use super::names::{ArmId, KeyName, guid};
 pub struct KeyUse {
     /// By version and who asked.
     pub uses: BTreeMap<(KeyName, String), Used>,
-    /// The oldest record.
-    pub oldest: Option<Timestamp>,
     /// The newest.
     pub newest: Option<Timestamp>,
-    /// How many there are.
-    pub records: u64,
     /// The last fact that told.
     pub fact: Option<FactRef>,
 }
@@ -29,9 +25,7 @@ pub struct KeyUse {
 pub struct Used {
     /// The last unwrap that was done: what reads need.
     pub unwrapped: Option<(Timestamp, FactRef)>,
-    /// The last wrap that was done.
-    pub wrapped: Option<(Timestamp, FactRef)>,
-    /// The last of either that was refused.
+    /// The last unwrap or wrap that was refused.
     pub refused: Option<(Timestamp, FactRef)>,
 }
 
@@ -108,9 +102,7 @@ impl AuditLogs {
         };
         let log = self.0.entry(vault.clone()).or_default();
         log.fact = Some(fact);
-        log.records += 1;
         log.newest = log.newest.max(Some(record.time));
-        log.oldest = Some(log.oldest.map_or(record.time, |oldest| oldest.min(record.time)));
         let (Some(key), Some(principal)) = (record.key.filter(|key| key.version.is_some()), record.principal)
         else {
             return;
@@ -123,7 +115,8 @@ impl AuditLogs {
         let used = log.uses.entry((key, principal)).or_default();
         let slot = match (record.done, unwraps) {
             (true, true) => &mut used.unwrapped,
-            (true, false) => &mut used.wrapped,
+            // A wrap that was done proves nothing: it takes only the public half.
+            (true, false) => return,
             (false, _) => &mut used.refused,
         };
         if slot.is_none_or(|(time, _)| time <= record.time) {
@@ -246,8 +239,10 @@ pub struct KeySourceChange {
 pub(super) enum WriteRow {
     /// Such a write was asked for; it counts if it was done.
     Asked(ArmId, KeySourceChange, String),
-    /// The write of that correlation was done.
-    Done(String),
+    /// The write of that correlation was done, to this account.
+    Done(ArmId, String),
+    /// It is shown what the write of that correlation asked for.
+    Shown(String),
 }
 
 /// Reads a row of the activity log, if it is of a write to an account.
@@ -264,13 +259,18 @@ pub(super) fn account_write(row: &Value, fact: FactRef) -> Vec<WriteRow> {
     let done = ["succeeded", "accepted"]
         .iter()
         .any(|done| status.eq_ignore_ascii_case(done));
-    let Some(correlation) = text(row, "correlationId") else {
+    let (Some(correlation), Some(account)) = (
+        text(row, "correlationId"),
+        text(row, "resourceId").and_then(ArmId::read),
+    ) else {
         return Vec::new();
     };
-    let done = done.then(|| WriteRow::Done(correlation.to_owned()));
+    let correlation = correlation.to_owned();
+    let shown = at(row, "properties.requestbody").map(|_| WriteRow::Shown(correlation.clone()));
     let asked = asked_source(row, fact)
-        .map(|(account, change)| WriteRow::Asked(account, change, correlation.to_owned()));
-    done.into_iter().chain(asked).collect()
+        .map(|(account, change)| WriteRow::Asked(account, change, correlation.clone()));
+    let done = done.then_some(WriteRow::Done(account, correlation));
+    done.into_iter().chain(shown).chain(asked).collect()
 }
 
 fn asked_source(row: &Value, fact: FactRef) -> Option<(ArmId, KeySourceChange)> {

@@ -71,8 +71,13 @@ pub struct World {
     receivers: BTreeMap<ArmId, usize>,
     audit: AuditLogs,
     changes: BTreeMap<ArmId, Vec<(KeySourceChange, String)>>,
-    /// Correlations of writes that were done.
-    done: BTreeSet<String>,
+    /// Writes to accounts that were done, by their correlation; and those of which it is shown what they asked for.
+    done: BTreeMap<String, (ArmId, FactRef)>,
+    shown: BTreeSet<String>,
+    /// Accounts with writes of which it is not shown what they asked for.
+    hidden_writes: BTreeMap<ArmId, FactRef>,
+    /// Whether the activity log showed anything at all.
+    activity: bool,
     /// Principals that are there, and whether each is a group.
     principals: BTreeMap<String, (bool, FactRef)>,
     /// Principals that were asked for among others, and not found.

@@ -2,6 +2,7 @@
 //!
 //! Everything here takes any text, gives nothing rather than a guess, and never fails otherwise.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 use crate::limits::NAME;
@@ -29,11 +30,6 @@ impl VaultHost {
     /// The domain that the vault's name stands under.
     pub fn domain(&self) -> &str {
         self.0.split_once('.').map_or("", |(_, domain)| domain)
-    }
-
-    /// Whether it is a managed HSM's.
-    pub fn is_managed_hsm(&self) -> bool {
-        self.domain().starts_with("managedhsm.")
     }
 }
 
@@ -199,6 +195,17 @@ impl ArmId {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
+    /// Every scope that it is in, from the top down, and itself.
+    pub fn and_above(&self) -> impl Iterator<Item = &str> {
+        let parts = self
+            .0
+            .match_indices('/')
+            .skip(1)
+            .filter_map(|(end, _)| self.0.get(..end));
+        let whole = (self.0 != "/").then_some(self.0.as_str());
+        ["/"].into_iter().chain(parts).chain(whole)
+    }
+
     /// Whether it is a management group.
     pub fn is_management_group(&self) -> bool {
         self.0
@@ -221,6 +228,12 @@ impl ArmId {
     #[must_use]
     pub fn child(&self, kind: &str, name: &str) -> Self {
         Self(format!("{}/{}/{}", self.0, kind, name).to_lowercase())
+    }
+}
+
+impl Borrow<str> for ArmId {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

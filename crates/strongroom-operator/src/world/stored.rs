@@ -43,7 +43,8 @@ impl StoredBytes {
         let mut accounts: BTreeMap<String, Vec<StoredKind>> = BTreeMap::new();
         field(body, "sealed")?;
         for entry in list(body, "sealed") {
-            let account = guid(text(entry, "account")?)?;
+            // With or without dashes.
+            let account = guid(text(entry, "account")?)?.replace('-', "");
             accounts.entry(account).or_default().push(StoredKind {
                 kind: text(entry, "kind")?.to_owned(),
                 key: text(entry, "key").unwrap_or_default().to_owned(),

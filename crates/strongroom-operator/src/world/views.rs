@@ -168,7 +168,7 @@ impl World {
             None => self.listed(question::DENY_ASSIGNMENTS, hides),
         };
         let read = Listings {
-            assignments: self.listed(question::ROLE_ASSIGNMENTS, hides),
+            assignments: self.assignments_listed(hides),
             denies,
         };
         self.roles.may(principal, action, target, &read)
@@ -271,12 +271,26 @@ impl World {
         }
     }
 
+    /// Whether role assignments were listed. Resource Graph leaves out what the caller may not see and says nothing of it; but whoever
+    /// reads anything has an assignment, so that a list without any shows that they are hidden.
+    fn assignments_listed(&self, hides: &str) -> Result<FactRef, NotRead> {
+        let fact = self.listed(question::ROLE_ASSIGNMENTS, hides)?;
+        if self.roles.assignments.is_empty() {
+            let call = "the list of role assignments is empty: the caller may not see them";
+            return Err(NotRead {
+                fact: Some(fact),
+                ..NotRead::unasked(call, hides)
+            });
+        }
+        Ok(fact)
+    }
+
     /// Assignments that hold at a resource, if all were listed.
     pub fn assignments_at<'a>(
         &'a self,
         target: &'a ArmId,
     ) -> Result<(Vec<&'a Assignment>, FactRef), NotRead> {
-        let fact = self.listed(question::ROLE_ASSIGNMENTS, "who may do what")?;
+        let fact = self.assignments_listed("who may do what")?;
         Ok((self.roles.holding_at(target).collect(), fact))
     }
 
@@ -451,25 +465,39 @@ impl World {
         }
     }
 
-    /// Writes that said whose key an account is to use, as the activity log has them.
-    pub fn changes_of(&self, account: &ArmId) -> Lookup<Vec<&KeySourceChange>> {
+    /// Writes that said whose key an account is to use, as the activity log has them; and a write of which it does not show that.
+    pub fn changes_of(&self, account: &ArmId) -> Lookup<(Vec<&KeySourceChange>, Option<NotRead>)> {
         let subscription = format!("/subscriptions/{}", account.subscription().unwrap_or_default());
         let hides = "what was done to the account";
-        match self
+        let fact = match self
             .ledger
             .listing(&asked(question::ACTIVITY_LOG, Some(&subscription)), hides)
         {
-            Ok(fact) => Lookup::Known(
-                self.changes
-                    .get(account)
-                    .into_iter()
-                    .flatten()
-                    .map(|(change, _)| change)
-                    .collect(),
-                fact,
-            ),
-            Err(not) => Lookup::NotRead(not),
-        }
+            // Who may not see it may be shown an empty one.
+            Ok(fact) if !self.activity => {
+                let call = "the activity log is empty: nothing was done, or the caller may not see it";
+                return Lookup::NotRead(NotRead {
+                    fact: Some(fact),
+                    ..NotRead::unasked(call, hides)
+                });
+            }
+            Ok(fact) => fact,
+            Err(not) => return Lookup::NotRead(not),
+        };
+        let hidden = self.hidden_writes.get(account).map(|fact| NotRead {
+            fact: Some(*fact),
+            ..NotRead::unasked(
+                "the activity log does not show what a write to the account asked for",
+                hides,
+            )
+        });
+        let changes = self
+            .changes
+            .get(account)
+            .into_iter()
+            .flatten()
+            .map(|(change, _)| change);
+        Lookup::Known((changes.collect(), hidden), fact)
     }
 
     /// Alert rules, with the number of receivers that each calls.
