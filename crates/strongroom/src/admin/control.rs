@@ -307,7 +307,8 @@ async fn update_account(
         }
         actor.set_retention(&account, &retention)
     });
-    Ok(Json(control.account_shape(&account.await?)).into_response())
+    let account = account.await?;
+    Ok(Json(control.account_shape(&account)).into_response())
 }
 
 async fn list_keys(Extension(actor): Asker, Path(account): Path<String>) -> Result<Response, Refused> {
