@@ -57,7 +57,7 @@ impl Rig {
     }
 
     /// Waits until the batch is so.
-    async fn until(&self, batch: &Value, is: impl Fn(&Value) -> bool) -> Value {
+    async fn batch_until(&self, batch: &Value, is: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..3000 {
             let now = self.look(batch).await;
             if is(&now) {
@@ -70,7 +70,7 @@ impl Rig {
 
     async fn ended(&self, batch: &Value) -> Value {
         let ends = ["completed", "failed", "cancelled", "expired"];
-        self.until(batch, |now| {
+        self.batch_until(batch, |now| {
             ends.contains(&now["status"].as_str().unwrap_or_default())
         })
         .await
@@ -422,7 +422,7 @@ async fn a_refused_key_pauses_a_batch_and_the_key_coming_back_ends_it_with_each_
     let rig = Rig::new().await;
     let paced = rig.engine.answers_only(40);
     let batch = rig.batch(CHAT, &many(100)).await;
-    let half = rig.until(&batch, |now| counts(now).1 >= 32).await;
+    let half = rig.batch_until(&batch, |now| counts(now).1 >= 32).await;
     assert_eq!(half["status"], "in_progress");
     assert_eq!(half["output_file_id"], Value::Null);
     let files = rig.get("/openai/v1/files").await.json();
@@ -455,7 +455,7 @@ async fn a_cancelled_batch_keeps_what_was_answered() {
     let rig = Rig::new().await;
     let _paced = rig.engine.answers_only(20);
     let batch = rig.batch(CHAT, &many(100)).await;
-    rig.until(&batch, |now| counts(now).1 >= 16).await;
+    rig.batch_until(&batch, |now| counts(now).1 >= 16).await;
     let path = format!("{BATCHES}/{}/cancel", batch["id"].as_str().unwrap());
     let answer = rig.post(&path, &json!({})).await.json();
     assert!(
@@ -479,7 +479,8 @@ async fn a_batch_whose_input_is_deleted_ends_with_what_it_has_and_says_why() {
     let rig = Rig::new().await;
     let paced = rig.engine.answers_only(0);
     let batch = rig.batch(CHAT, &many(40)).await;
-    rig.until(&batch, |now| now["status"] == "in_progress").await;
+    rig.batch_until(&batch, |now| now["status"] == "in_progress")
+        .await;
     rig.delete(&format!(
         "/openai/v1/files/{}",
         batch["input_file_id"].as_str().unwrap()
