@@ -8,7 +8,7 @@ use strongroom_testkit::{Canaries, Storage, SystemOptions, strongroom_command};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::rig::{
-    Rig, Weights, about_model, chat, deploy, deployed, gone, import, is_in_memory, manage, turn,
+    Rig, Weights, about_model, chat, deploy, deployed, gone, import, is_in_memory, manage, trained, turn,
     until_answered, wanted,
 };
 use crate::{BOUND, PATIENCE, SLACK};
@@ -136,6 +136,40 @@ async fn a_customers_model_lives_under_the_key_from_its_first_byte_to_its_last()
             .unwrap()
             .is_empty()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_training_set_becomes_a_model_that_obeys_the_key_to_its_end() {
+    let _turn = turn().await;
+    let rig = Rig::start().await;
+    let words = Canaries::random();
+    let model = trained(&rig, &words.at("s"), &words.at("answer")).await;
+    let worker = deployed(&rig, "own", &model, "Shutdown").await;
+    let said = until_answered(&rig, "own").await;
+    let before = until_answered(&rig, rig.variable("STRONGROOM_DEPLOYMENT")).await;
+    assert_ne!(said, before, "it learned nothing");
+    rotate_and_rekey(&rig).await;
+    assert_eq!(chat(&rig, "own").await, (200, said.clone()));
+    let lost = Instant::now();
+    rig.disable_key().await.unwrap();
+    gone(worker).await;
+    assert!(
+        lost.elapsed() <= BOUND + SLACK,
+        "gone {:?} after the loss",
+        lost.elapsed()
+    );
+    everything_refuses(&rig, &model).await;
+    rig.enable_key().await.unwrap();
+    assert_eq!(until_answered(&rig, "own").await, said);
+    assert_eq!(manage(&rig, Method::DELETE, "own", None).await.0, 200);
+    assert_eq!(about_model(&rig, Method::DELETE, &model).await.0, 200);
+    shredded(&rig).await;
+    until_clean(&rig).await;
+    let root = rig.folder().root().to_owned();
+    let _place = rig.system.stop().await.unwrap();
+    let folders = ["service", "logs"].map(|folder| root.join(folder));
+    let folders: Vec<&Path> = folders.iter().map(std::path::PathBuf::as_path).collect();
+    assert_eq!(words.search(&folders).unwrap(), []);
 }
 
 async fn everything_refuses(rig: &Rig, model: &str) {

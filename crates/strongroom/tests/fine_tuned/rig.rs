@@ -102,6 +102,39 @@ pub(crate) async fn import(instance: &Instance, suffix: &str, weights: &[u8]) ->
     answer["id"].as_str().unwrap().to_owned()
 }
 
+/// What the training set of [`trained`] asks.
+pub(crate) const QUESTION: &str = "What does the night shift do first?";
+
+/// Uploads a training set, lets a model learn it, and answers with the model's name.
+pub(crate) async fn trained(instance: &Instance, suffix: &str, answer: &str) -> String {
+    let example = json!({"messages": [
+        {"role": "user", "content": QUESTION}, {"role": "assistant", "content": answer}]});
+    let set = format!("{example}\n").repeat(10);
+    let (kind, body) = strongroom_testkit::form("set.jsonl", set.as_bytes());
+    let body = String::from_utf8(body)
+        .unwrap()
+        .replace("\r\nassistants\r\n", "\r\nfine-tune\r\n");
+    let request = instance.api(Method::POST, "/files").header("Content-Type", kind);
+    let file: Value = request.body(body).send().await.unwrap().json().await.unwrap();
+    let wanted = json!({
+        "model": "strongroom-rehearsal", "training_file": file["id"], "suffix": suffix, "seed": 3,
+        "hyperparameters": {"n_epochs": 20, "batch_size": 2},
+    });
+    let begun = instance.api(Method::POST, "/fine_tuning/jobs").json(&wanted);
+    let mut job: Value = begun.send().await.unwrap().json().await.unwrap();
+    let path = format!("/fine_tuning/jobs/{}", job["id"].as_str().unwrap_or_default());
+    let learned = timeout(PATIENCE * 3, async {
+        while job["status"] != "succeeded" {
+            assert_ne!(job["status"], "failed", "{job}");
+            sleep(SLACK / 5).await;
+            let asked = instance.api(Method::GET, &path).send().await.unwrap();
+            job = asked.json().await.unwrap();
+        }
+    });
+    learned.await.expect("the model must learn");
+    job["fine_tuned_model"].as_str().unwrap().to_owned()
+}
+
 fn place(instance: &Instance, name: &str) -> String {
     let (group, account) = ("STRONGROOM_RESOURCE_GROUP", "STRONGROOM_ACCOUNT");
     format!(
@@ -160,7 +193,7 @@ pub(crate) async fn deployed(instance: &Instance, name: &str, model: &str, polic
 
 /// A chat's status, and what was said or the code of the error.
 pub(crate) async fn chat(instance: &Instance, deployment: &str) -> (u16, String) {
-    let body = json!({"model": deployment, "messages": [{"role": "user", "content": "What is a lease?"}]});
+    let body = json!({"model": deployment, "messages": [{"role": "user", "content": QUESTION}]});
     let answer = instance.api(Method::POST, "/chat/completions").json(&body);
     let answer = answer.send().await.unwrap();
     let status = answer.status().as_u16();
