@@ -215,17 +215,12 @@ async fn responses_and_embeddings_are_answered_too_and_what_fails_has_a_file_of_
     assert_eq!(counts(&rig.ended(&batch).await), (1, 1, 0));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_no_batch_fails_it_with_the_number_of_the_line() {
-    let rig = Rig::new().await;
-    let with = |change: &dyn Fn(&mut Value)| {
-        let mut changed = line("b");
-        change(&mut changed);
-        [jsonl(&[line("a")]), b"\n".to_vec(), jsonl(&[changed])].concat()
-    };
-    let without = |name: &str| with(&|line| drop(line.as_object_mut().unwrap().remove(name)));
+/// A file, the code of its fault, and the line that has it.
+type Wrong = (Vec<u8>, &'static str, Option<u64>);
+
+fn wrong_files() -> Vec<Wrong> {
     let long = format!("{{\"custom_id\":\"{}\"}}", "x".repeat(limits::BATCH_LINE_BYTES));
-    let cases: Vec<(Vec<u8>, &str, Option<u64>)> = vec![
+    vec![
         (b"\n \n".to_vec(), "empty_file", None),
         (
             b"\n{\"custom_id\": nonsense}\n".to_vec(),
@@ -244,6 +239,18 @@ async fn a_file_that_is_no_batch_fails_it_with_the_number_of_the_line() {
             Some(3),
         ),
         (jsonl(&[line("a"), line("a")]), "duplicate_custom_id", Some(2)),
+        (jsonl(&[with_model("nobody")]), "model_not_found", Some(1)),
+    ]
+}
+
+fn wrong_lines() -> Vec<Wrong> {
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut changed = line("b");
+        change(&mut changed);
+        [jsonl(&[line("a")]), b"\n".to_vec(), jsonl(&[changed])].concat()
+    };
+    let without = |name: &str| with(&|line| drop(line.as_object_mut().unwrap().remove(name)));
+    vec![
         (without("custom_id"), "missing_required_parameter", Some(2)),
         (without("method"), "missing_required_parameter", Some(2)),
         (without("url"), "missing_required_parameter", Some(2)),
@@ -288,8 +295,13 @@ async fn a_file_that_is_no_batch_fails_it_with_the_number_of_the_line() {
             "mismatched_model",
             Some(2),
         ),
-        (jsonl(&[with_model("nobody")]), "model_not_found", Some(1)),
-    ];
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_no_batch_fails_it_with_the_number_of_the_line() {
+    let rig = Rig::new().await;
+    let cases = wrong_files().into_iter().chain(wrong_lines());
     for (content, code, number) in cases {
         let ended = rig.ended(&rig.batch(CHAT, &content).await).await;
         let fault = &ended["errors"]["data"][0];
