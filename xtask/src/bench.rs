@@ -18,11 +18,6 @@ const BENCHES: &[(&str, &str, &str)] = &[
     ("strongroom-control", "decisions", "Deciding who may do what"),
     ("strongroom-control", "accounts", "Ten thousand accounts"),
     ("strongroom-testkit", "system", "The whole system"),
-    (
-        "strongroom-testkit",
-        "operator",
-        "The operator over ten thousand accounts",
-    ),
 ];
 
 /// Variables that make a bench do less. The report is always of whole runs.
