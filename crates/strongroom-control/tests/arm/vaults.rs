@@ -3,6 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 use strongroom_control::BuiltInRole;
+use strongroom_vault::AuditEvent;
 
 use crate::rig::{Rig, Told};
 
@@ -276,10 +277,9 @@ async fn a_deleted_vault_is_seen_recovered_and_purged() {
     );
 }
 
-#[tokio::test]
-async fn what_is_done_to_a_vault_is_in_the_vaults_log_reads_and_refusals_too() {
-    let rig = Rig::new().await;
-    make(&rig).await;
+/// Everything that is done to the vault from its creation to its end.
+async fn live_and_die(rig: &Rig) {
+    make(rig).await;
     let from = [("x-ms-client-request-id", "11-22"), ("user-agent", "az")];
     let ask = async |method: Method, path: &str, body: Value| {
         rig.ask_as(&rig.owner, method, path, body, &from).await
@@ -302,98 +302,107 @@ async fn what_is_done_to_a_vault_is_in_the_vaults_log_reads_and_refusals_too() {
         Value::Null,
     )
     .await;
-    ask(Method::PUT, VAULT, asked(&rig, json!({"createMode": "recover"}))).await;
+    ask(Method::PUT, VAULT, asked(rig, json!({"createMode": "recover"}))).await;
     ask(Method::DELETE, VAULT, Value::Null).await;
     ask(Method::POST, &format!("{DELETED}/purge"), Value::Null).await;
     ask(Method::GET, VAULT, Value::Null).await;
-    let events = std::mem::take(&mut *rig.audits.events.lock().unwrap());
-    let seen: Vec<_> = events
-        .iter()
-        .map(|event| {
-            (
-                event.operation_name,
-                event.result_signature.as_str(),
-                event.properties.http_status_code,
-            )
-        })
-        .collect();
-    assert_eq!(
-        seen,
-        [
-            ("VaultPut", "OK", 201),
-            ("VaultGet", "OK", 200),
-            ("VaultList", "OK", 200),
-            ("VaultPatch", "OK", 200),
-            ("VaultPatch", "OK", 200),
-            ("KeyCreate", "OK", 200),
-            ("KeyGet", "OK", 200),
-            ("VaultDelete", "AuthorizationFailed", 403),
-            ("VaultDelete", "OK", 200),
-            ("VaultGetDeleted", "OK", 200),
-            ("VaultListDeleted", "OK", 200),
-            ("VaultRecover", "OK", 200),
-            ("VaultDelete", "OK", 200),
-            ("VaultPurge", "OK", 202),
-            ("VaultGet", "ResourceNotFound", 404),
-        ]
-    );
+}
+
+/// What the vaults' log calls each, and how it ended.
+const LIFE: [(&str, &str, u16); 15] = [
+    ("VaultPut", "OK", 201),
+    ("VaultGet", "OK", 200),
+    ("VaultList", "OK", 200),
+    ("VaultPatch", "OK", 200),
+    ("VaultPatch", "OK", 200),
+    ("KeyCreate", "OK", 200),
+    ("KeyGet", "OK", 200),
+    ("VaultDelete", "AuthorizationFailed", 403),
+    ("VaultDelete", "OK", 200),
+    ("VaultGetDeleted", "OK", 200),
+    ("VaultListDeleted", "OK", 200),
+    ("VaultRecover", "OK", 200),
+    ("VaultDelete", "OK", 200),
+    ("VaultPurge", "OK", 202),
+    ("VaultGet", "ResourceNotFound", 404),
+];
+
+fn has_every_field(rig: &Rig, event: &AuditEvent) {
     let vault = VAULT.replace("{sub}", &rig.subscription).to_uppercase();
-    for event in &events[1..] {
-        let shown = serde_json::to_value(event).unwrap();
-        assert!(shown["time"].as_str().unwrap().ends_with('Z'), "{shown}");
-        assert!(
-            shown["durationMs"].as_str().unwrap().parse::<u64>().is_ok(),
-            "{shown}"
-        );
-        for (place, text) in [
-            ("/operationVersion", "2024-11-01"),
-            ("/category", "AuditEvent"),
-            ("/callerIpAddress", "127.0.0.1"),
-            ("/correlationId", "11-22"),
-            ("/properties/clientInfo", "az"),
-        ] {
-            assert_eq!(
-                shown.pointer(place).and_then(Value::as_str),
-                Some(text),
-                "{place} of {shown}"
-            );
-        }
-        let claim = &shown["identity"]["claim"];
-        let who = &claim["http://schemas.microsoft.com/identity/claims/objectidentifier"];
-        let is_refused = shown["resultSignature"] == "AuthorizationFailed";
+    let shown = serde_json::to_value(event).unwrap();
+    assert!(shown["time"].as_str().unwrap().ends_with('Z'), "{shown}");
+    assert!(
+        shown["durationMs"].as_str().unwrap().parse::<u64>().is_ok(),
+        "{shown}"
+    );
+    for (place, text) in [
+        ("/operationVersion", "2024-11-01"),
+        ("/category", "AuditEvent"),
+        ("/callerIpAddress", "127.0.0.1"),
+        ("/correlationId", "11-22"),
+        ("/properties/clientInfo", "az"),
+    ] {
         assert_eq!(
-            *who,
-            json!(if is_refused { rig.nobody_id } else { rig.owner_id }),
-            "{shown}"
-        );
-        assert!(claim["appid"].is_string(), "{shown}");
-        assert_eq!(
-            shown.get("resultDescription").is_some(),
-            shown["resultType"] == "Failed",
-            "{shown}"
-        );
-        let uri = shown["properties"]["requestUri"].as_str().unwrap();
-        assert!(
-            uri.starts_with("https://management.localhost:8443/subscriptions/"),
-            "{uri}"
-        );
-        let is_list = event.operation_name.contains("List");
-        assert_eq!(event.resource_id == vault, !is_list, "{shown}");
-        let id = shown["properties"]["id"].as_str().unwrap();
-        assert_eq!(
-            id.starts_with("https://kv1.vault.localhost:8443/"),
-            !is_list,
-            "{shown}"
+            shown.pointer(place).and_then(Value::as_str),
+            Some(text),
+            "{place} of {shown}"
         );
     }
+    let claim = &shown["identity"]["claim"];
+    let who = &claim["http://schemas.microsoft.com/identity/claims/objectidentifier"];
+    let is_refused = shown["resultSignature"] == "AuthorizationFailed";
+    assert_eq!(
+        *who,
+        json!(if is_refused { rig.nobody_id } else { rig.owner_id }),
+        "{shown}"
+    );
+    assert!(claim["appid"].is_string(), "{shown}");
+    assert_eq!(
+        shown.get("resultDescription").is_some(),
+        shown["resultType"] == "Failed",
+        "{shown}"
+    );
+    let uri = shown["properties"]["requestUri"].as_str().unwrap();
+    assert!(
+        uri.starts_with("https://management.localhost:8443/subscriptions/"),
+        "{uri}"
+    );
+    let is_list = event.operation_name.contains("List");
+    assert_eq!(event.resource_id == vault, !is_list, "{shown}");
+    let id = shown["properties"]["id"].as_str().unwrap();
+    assert_eq!(
+        id.starts_with("https://kv1.vault.localhost:8443/"),
+        !is_list,
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_done_to_a_vault_is_in_the_vaults_log_reads_and_refusals_too() {
+    let rig = Rig::new().await;
+    live_and_die(&rig).await;
+    let events = std::mem::take(&mut *rig.audits.events.lock().unwrap());
+    let ended = |event: &AuditEvent| {
+        (
+            event.operation_name,
+            event.result_signature.clone(),
+            event.properties.http_status_code,
+        )
+    };
+    let seen: Vec<_> = events.iter().map(ended).collect();
+    assert_eq!(
+        seen,
+        LIFE.map(|(name, result, status)| (name, result.to_owned(), status))
+    );
+    events[1..].iter().for_each(|event| has_every_field(&rig, event));
 
     // What was done is not told without its record; a refusal is told all the same.
     rig.audits
         .is_shut
         .store(true, std::sync::atomic::Ordering::Relaxed);
-    let told = rig.put(VAULT, asked(&rig, json!({}))).await;
+    let told = rig.get(VAULTS).await;
     assert_eq!((told.status.as_u16(), told.code()), (503, "ServiceUnavailable"));
-    let told = ask(Method::GET, &VAULT.replace("kv1", "none"), Value::Null).await;
+    let told = rig.get(&VAULT.replace("kv1", "none")).await;
     assert_eq!(told.code(), "ResourceNotFound");
 }
 

@@ -173,8 +173,10 @@ async fn the_record_of_every_operation_has_every_field_of_the_schema_done_or_ref
     }
 }
 
+type Look = fn(&str) -> bool;
+
 /// The documented texts of a record, by their places, and what they look like.
-const SCHEMA: [(&str, fn(&str) -> bool); 11] = [
+const SCHEMA: [(&str, Look); 11] = [
     ("/time", |text| text.parse::<Timestamp>().is_ok()),
     ("/resourceId", |text| {
         text.ends_with("/PROVIDERS/MICROSOFT.KEYVAULT/VAULTS/KV1")
