@@ -141,11 +141,10 @@ impl LocalKey {
         let pair = Ed25519KeyPair::from_pkcs8(&der).map_err(|_| JournalError::Damaged {
             what: "the signing key is not PKCS#8 Ed25519",
         })?;
-        let name_and_id = public
-            .rsplit_once('+')
-            .map_or(public.as_str(), |(before, _)| before);
+        // The key is base64, which may hold plus signs; name and id hold none.
+        let name_and_id: Vec<&str> = public.splitn(3, '+').take(2).collect();
         let public = PublicKey {
-            name: name_and_id.to_owned(),
+            name: name_and_id.join("+"),
             text: public.clone(),
             order: None,
         };
@@ -188,6 +187,21 @@ mod tests {
         low.push(5);
         assert_eq!(key.lower(high), low);
         assert_eq!(key.lower(low.clone()), low);
+    }
+
+    #[test]
+    fn a_key_with_a_plus_sign_in_it_is_named_by_name_and_id() {
+        // About every other key has one.
+        let keys = (0..24).map(|_| {
+            let folder = tempfile::tempdir().unwrap();
+            LocalKey::load_or_create(folder.path(), "example").unwrap().public
+        });
+        let keys: Vec<PublicKey> = keys.collect();
+        assert!(keys.iter().any(|key| key.text.matches('+').count() > 2));
+        for key in keys {
+            assert_eq!(key.name.len(), "example+01234567".len(), "{}", key.text);
+            assert!(key.text.starts_with(&format!("{}+A", key.name)));
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::error::PackageError;
 use super::manifest::sha256;
-use super::words::{Token, names_in, tokens};
+use super::words::{Token, is_protocol_word, longest_name, names_in, tokens};
 use crate::fact::{Bytes, Fact, FactId, Outcome, encode};
 use crate::facts::{Facts, FactsError};
 use crate::finding::Judgement;
@@ -278,10 +278,25 @@ impl Redactor {
                     redacted.push_str(&pseudonym);
                     self.map.insert(pseudonym, (class, name));
                 }
+                _ if self.classes.contains(&Class::Names) => self.compound(token.text(), &mut redacted),
                 _ => redacted.push_str(token.text()),
             }
         }
         redacted
+    }
+
+    /// A word that was made of a name, such as `kv1-link`: the longest name in it that ends at dashes is replaced.
+    fn compound(&mut self, word: &str, redacted: &mut String) {
+        let found = longest_name(word, &self.names);
+        let Some((before, name, after)) = found.filter(|_| !is_protocol_word(word)) else {
+            return redacted.push_str(word);
+        };
+        let name = name.to_lowercase();
+        let pseudonym = self.pseudonym(Class::Names, &name);
+        redacted.push_str(before);
+        redacted.push_str(&pseudonym);
+        self.map.insert(pseudonym, (Class::Names, name));
+        self.compound(after, redacted);
     }
 
     fn class_of(&self, token: &Token<'_>) -> Option<Class> {

@@ -259,6 +259,28 @@ fn note(name: &str, names: &mut BTreeSet<String>) {
     }
 }
 
+/// Whether the word means something to a program that reads it.
+pub(super) fn is_protocol_word(word: &str) -> bool {
+    PROTOCOL_WORDS.contains(&word)
+}
+
+/// The longest of the names that stands in the word between dashes or its ends, with what is before and after it.
+pub(super) fn longest_name<'a>(
+    word: &'a str,
+    names: &BTreeSet<String>,
+) -> Option<(&'a str, &'a str, &'a str)> {
+    let ends: Vec<usize> = word.match_indices(['-', '_']).map(|(at, _)| at).collect();
+    let starts = std::iter::once(0).chain(ends.iter().map(|at| at + 1));
+    let ends: Vec<usize> = ends.iter().copied().chain([word.len()]).collect();
+    let parts = starts.flat_map(|start| ends.iter().map(move |end| (start, *end)));
+    let found = parts.filter_map(|(start, end)| {
+        let name = word.get(start..end)?;
+        names.contains(&name.to_lowercase()).then_some((start, end))
+    });
+    let (start, end) = found.max_by_key(|(start, end)| end - start)?;
+    Some((word.get(..start)?, word.get(start..end)?, word.get(end..)?))
+}
+
 /// The ids of controls are a letter and two digits.
 fn is_control_id(name: &str) -> bool {
     matches!(name.as_bytes(), [b'a'..=b'z', b'0'..=b'9', b'0'..=b'9'])
@@ -308,6 +330,17 @@ mod tests {
         let role = format!("/providers/Microsoft.Authorization/roleDefinitions/{id}");
         assert!(tokens(&role).iter().all(|token| !matches!(token, Token::Guid(_))));
         assert!(tokens(id).iter().any(|token| matches!(token, Token::Guid(_))));
+    }
+
+    #[test]
+    fn names_are_found_in_what_was_made_of_them() {
+        let names = BTreeSet::from(["kv-one", "kv"].map(str::to_owned));
+        assert_eq!(
+            longest_name("my-KV-One-link", &names),
+            Some(("my-", "KV-One", "-link"))
+        );
+        assert_eq!(longest_name("kvone-link", &names), None);
+        assert_eq!(longest_name("", &names), None);
     }
 
     #[test]
