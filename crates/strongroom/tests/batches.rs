@@ -1,5 +1,9 @@
 //! A batch that is killed with its program, and one whose key is turned off under way: both end with each line answered once.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
 
 use std::time::Duration;
 
