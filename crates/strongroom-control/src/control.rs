@@ -117,8 +117,9 @@ impl Control {
             }),
         };
         if control.shared.token_keys.are_to_be_made() {
-            let control = control.clone();
-            std::thread::spawn(move || control.make_first_token_key());
+            let makes = control.clone();
+            let maker = std::thread::spawn(move || makes.make_first_token_key());
+            control.shared.token_keys.are_made_by(maker);
         }
         control.forget_roles_on_gone_vaults()?;
         Ok(control)

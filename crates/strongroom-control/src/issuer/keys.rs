@@ -9,6 +9,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
 use strongroom_azure::token::{Asked, Jwk, Jwks, KeySource, Signer};
@@ -67,6 +68,8 @@ pub(crate) struct TokenKeys {
     folder: PathBuf,
     /// Set once the first one is there, to none if it could not be made.
     current: OnceLock<Option<RwLock<Current>>>,
+    /// Who makes the first one, and holds the control plane for as long.
+    maker: Mutex<Option<JoinHandle<()>>>,
     /// Held while they change, so that each change sees the one before.
     changing: Mutex<()>,
 }
@@ -102,8 +105,14 @@ impl TokenKeys {
         Ok(Self {
             folder: folder.to_owned(),
             current,
+            maker: Mutex::default(),
             changing: Mutex::default(),
         })
+    }
+
+    /// Notes who makes the first one.
+    pub(crate) fn are_made_by(&self, maker: JoinHandle<()>) {
+        *self.maker.lock().unwrap_or_else(PoisonError::into_inner) = Some(maker);
     }
 
     /// Whether somebody has to make the first one: until then, whoever needs it waits.
@@ -120,8 +129,12 @@ impl TokenKeys {
         let _ = self.current.set(made.ok().map(RwLock::new));
     }
 
-    /// Waits until the first key is there; an error if it could not be made.
+    /// Waits until the first key is there and whoever made it has let go of the control plane; an error if it could not be made.
     pub(crate) fn ready(&self) -> Result<(), ControlError> {
+        let maker = self.maker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if maker.is_some_and(|maker| maker.join().is_err()) {
+            return Err(self.missing());
+        }
         self.lock().map(drop)
     }
 
@@ -237,10 +250,13 @@ impl TokenKeys {
 
     /// Waits for the first key.
     fn lock(&self) -> Result<&RwLock<Current>, ControlError> {
-        let missing = || ControlError::Key {
+        self.current.wait().as_ref().ok_or_else(|| self.missing())
+    }
+
+    fn missing(&self) -> ControlError {
+        ControlError::Key {
             path: own(&self.folder),
-        };
-        self.current.wait().as_ref().ok_or_else(missing)
+        }
     }
 }
 

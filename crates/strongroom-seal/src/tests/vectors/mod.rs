@@ -218,8 +218,9 @@ fn committed() -> BTreeMap<String, Vector> {
         .unwrap()
         .map(Result::unwrap)
     {
-        // Those of tokens are another crate's.
-        if !form.file_type().unwrap().is_dir() || form.file_name() == "token" {
+        // Those of tokens and of evidence packages are other crates'.
+        let others = ["token", "evidence"].iter().any(|other| form.file_name() == *other);
+        if !form.file_type().unwrap().is_dir() || others {
             continue;
         }
         for file in std::fs::read_dir(form.path()).unwrap().map(Result::unwrap) {
