@@ -252,7 +252,7 @@ def test_an_account_that_is_taken_back_to_the_services_key_is_told_by_the_design
     design.write_text(DESIGN.format(account=estate.account_id("good"), key=f"{estate.vault_url('good')}/keys/cmk"))
     approved = ["--design", str(design)]
     assert check(None, *approved).answers(estate.account_id("good"), "N14", "N15", "N13", "A06") == {
-        "N14": "pass", "N15": "could-not-check", "N13": "nothing", "A06": "excepted"
+        "N14": "not-applicable", "N15": "could-not-check", "N13": "nothing", "A06": "excepted"
     }
     words = ["cognitiveservices", "account", "update", "--name", estate.name("good"), *estate.of_group]
     az(*words, "--encryption", json.dumps({"keySource": "Microsoft.CognitiveServices"}))

@@ -270,8 +270,11 @@ async fn hear(
                     desk.send(TrainingEvent::Progress(report)).await;
                 }
                 Some(Said::Error { message }) => told = told.or(Some(TrainingError::Told(message))),
-                Some(Said::NotCaged { message }) => told = Some(TrainingError::NotCaged(message)),
-                None => {}
+                // The cage speaks before there is a program in it. What says so later is the program.
+                Some(Said::NotCaged { message }) if progress == 0 && told.is_none() => {
+                    told = Some(TrainingError::NotCaged(message));
+                }
+                Some(Said::NotCaged { .. }) | None => {}
             }
             line.clear();
             too_long = false;

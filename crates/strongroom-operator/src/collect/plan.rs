@@ -42,12 +42,24 @@ const DEPENDENTS: [&str; 14] = [
     "microsoft.datafactory/factories",
 ];
 
-const ALERTS: [&str; 4] = [
+const ALERTS: [&str; 3] = [
     "microsoft.insights/activitylogalerts",
     "microsoft.insights/scheduledqueryrules",
     "microsoft.insights/metricalerts",
-    "microsoft.insights/actiongroups",
 ];
+
+/// Who is told by an action group. The addresses of most receivers hold their secrets, so of those only their number is asked.
+const ACTION_GROUPS: &str = "Resources | where type =~ 'microsoft.insights/actiongroups' \
+    | project id, name, type, enabled = properties.enabled, emailReceivers = properties.emailReceivers, \
+    smsReceivers = properties.smsReceivers, voiceReceivers = properties.voiceReceivers, \
+    webhookReceivers = array_length(properties.webhookReceivers), \
+    logicAppReceivers = array_length(properties.logicAppReceivers), \
+    azureFunctionReceivers = array_length(properties.azureFunctionReceivers), \
+    automationRunbookReceivers = array_length(properties.automationRunbookReceivers), \
+    azureAppPushReceivers = array_length(properties.azureAppPushReceivers), \
+    armRoleReceivers = array_length(properties.armRoleReceivers), \
+    eventHubReceivers = array_length(properties.eventHubReceivers), \
+    itsmReceivers = array_length(properties.itsmReceivers)";
 
 pub(crate) fn subscriptions(cloud: &Cloud) -> Question {
     manager(
@@ -145,6 +157,7 @@ pub(crate) fn inventory(cloud: &Cloud, subscriptions: &[String]) -> Vec<Question
         ),
         ask(&of_types(&DEPENDENTS), word::DEPENDENTS),
         ask(&of_types(&ALERTS), word::ALERTS),
+        ask(ACTION_GROUPS, word::ALERTS),
         ask("ResourceContainers", word::CONTAINERS),
         ask(
             "authorizationresources | where type =~ 'microsoft.authorization/roleassignments'",

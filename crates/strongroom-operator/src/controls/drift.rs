@@ -98,7 +98,15 @@ fn identity(world: &World, account: &Account) -> Judged {
         identity.user.iter().find(named).and_then(|user| user.id.as_ref())
     });
     let wrong = match (&approved.identity, used) {
-        (ApprovedIdentity::System, None) => None,
+        // A system identity that was taken away and given anew is another principal, and the design does not name the one.
+        (ApprovedIdentity::System, None) => {
+            return Ok(Verdict::not_applicable(
+                format!(
+                    "the account asks as itself, as approved; whether {principal} is the principal of that time, no design says"
+                ),
+                [account.fact],
+            ));
+        }
         (ApprovedIdentity::System, Some(id)) => Some(format!(
             "the account asks as {id}, and its own identity was approved"
         )),

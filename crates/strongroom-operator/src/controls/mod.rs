@@ -29,7 +29,7 @@ use crate::fact::FactId;
 use crate::finding::{Answer, Control, Finding, Judgement};
 use crate::question;
 use crate::world::{
-    Account, ArmId, Dependent, Encryption, FactRef, KeyName, KeyPrincipal, Lookup, Vault, World,
+    Account, ArmId, Dependent, Encryption, FactRef, KeyName, KeyPrincipal, Lookup, NotRead, Vault, World,
 };
 
 /// A control and what decides it.
@@ -142,6 +142,7 @@ impl Bench<'_> {
                     let verdict = judge(world, account, self.now);
                     self.add(rule, account.id.as_str(), verdict, || of_account(world, account));
                 }
+                self.miss_accounts(rule);
             }
             Judge::Vault(judge) => self.ask_vaults(rule, judge),
             Judge::Dependent(kinds, judge) => self.ask_dependents(rule, kinds, judge),
@@ -167,6 +168,22 @@ impl Bench<'_> {
                     });
                 }
             }
+        }
+    }
+
+    /// An approved account that no answer shows was not judged: it is gone, or hidden from the caller.
+    fn miss_accounts(&mut self, rule: &Rule) {
+        let world = self.world;
+        let approved = world.design.iter().flat_map(|design| design.accounts.keys());
+        for id in approved {
+            if ArmId::read(id).is_some_and(|id| world.accounts.contains_key(&id)) {
+                continue;
+            }
+            let not = NotRead::unasked(
+                "the list of the AI accounts does not show it",
+                "the account itself",
+            );
+            self.add(rule, id, Err(not.into()), Vec::new);
         }
     }
 

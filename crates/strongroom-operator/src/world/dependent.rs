@@ -311,10 +311,11 @@ fn queries(properties: &Value) -> Vec<String> {
         .collect()
 }
 
-/// How many receivers an action group has that are not turned off; none if it is off itself.
+/// How many receivers an action group has that are not turned off; none if it is off itself. Of receivers whose addresses are
+/// secrets only the number was asked.
 pub(super) fn receivers(body: &Value) -> Option<(ArmId, usize)> {
     let id = ArmId::read(text(body, "id")?)?;
-    let properties = field(body, "properties")?;
+    let properties = field(body, "properties").unwrap_or(body);
     if truth(properties, "enabled") == Some(false) {
         return Some((id, 0));
     }
@@ -326,10 +327,12 @@ pub(super) fn receivers(body: &Value) -> Option<(ArmId, usize)> {
         !text(receiver, "status").is_some_and(|status| status.eq_ignore_ascii_case("disabled"))
     };
     let count = all
-        .map(|(_, receivers)| {
-            receivers
-                .as_array()
-                .map_or(0, |items| items.iter().filter(on).count())
+        .map(|(_, receivers)| match receivers.as_array() {
+            Some(items) => items.iter().filter(on).count(),
+            None => receivers
+                .as_u64()
+                .and_then(|count| usize::try_from(count).ok())
+                .unwrap_or(0),
         })
         .sum();
     Some((id, count))

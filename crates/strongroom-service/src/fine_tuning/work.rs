@@ -349,7 +349,9 @@ impl<'a> Work<'a> {
                 };
             }
             TrainingError::Start(_) | TrainingError::NotCaged(_) => {
-                tracing::error!(job = %self.turn.id(), %error, "a trainer cannot be started");
+                // Without the words: they may be the program's, and so the customer's. What the cage lacks is told at the start.
+                let confined = !matches!(error, TrainingError::NotCaged(_));
+                tracing::error!(job = %self.turn.id(), confined, "a trainer cannot be started");
                 return Err(JobStop::Blocked);
             }
             _ => {}

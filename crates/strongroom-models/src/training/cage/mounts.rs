@@ -80,8 +80,15 @@ pub(super) fn verify() -> io::Result<()> {
 }
 
 fn memory(place: impl AsRef<Path>, flags: MountFlags) -> io::Result<()> {
-    mount("tmpfs", place.as_ref(), "tmpfs", flags, c"mode=0700")
-        .map_err(told("there is no memory to write to"))
+    // A part of the machine's memory, so that a program that writes without end does not take it all.
+    mount(
+        "tmpfs",
+        place.as_ref(),
+        "tmpfs",
+        flags,
+        c"mode=0700,size=25%,nr_inodes=1000000",
+    )
+    .map_err(told("there is no memory to write to"))
 }
 
 /// A folder of devices in memory takes the place of `/dev`, whose block devices are disks.

@@ -219,7 +219,9 @@ fn committed() -> BTreeMap<String, Vector> {
         .map(Result::unwrap)
     {
         // Those of tokens and of evidence packages are other crates'.
-        let others = ["token", "evidence"].iter().any(|other| form.file_name() == *other);
+        let others = ["token", "evidence"]
+            .iter()
+            .any(|other| form.file_name() == *other);
         if !form.file_type().unwrap().is_dir() || others {
             continue;
         }

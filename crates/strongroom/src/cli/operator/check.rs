@@ -119,11 +119,17 @@ pub(in crate::cli) fn check(args: &CheckArgs) -> Result<(), CliError> {
         judgement: &judgement,
     };
     args.printing.print(&checked, |checked| show(checked, args.all))?;
+    let not_met = checked
+        .acceptance
+        .iter()
+        .filter(|criterion| !criterion.met)
+        .count();
     let unchecked = args.fail_on.count(&judgement.findings, &["could-not-check"]);
     match args
         .fail_on
         .count(&judgement.findings, &["fail", "conflict", "excepted"])
     {
+        0 if not_met > 0 => Err(CliError::NotAccepted(not_met)),
         0 if unchecked > 0 => Err(CliError::Unchecked(unchecked)),
         0 => Ok(()),
         failed => Err(CliError::ControlsFail { failed, unchecked }),
@@ -161,9 +167,13 @@ fn acceptance(design: Option<&Design>, findings: &[Finding]) -> Vec<Met> {
             none(*from, "could-not-check"),
         ),
         Criterion::Passes(control) => {
-            let mut of = findings.iter().filter(|finding| finding.control == *control);
+            let of = || findings.iter().filter(|finding| finding.control == *control);
             let holds = |finding: &Finding| matches!(finding.answer, Answer::Pass | Answer::NotApplicable);
-            (format!("{control} passes"), of.all(holds))
+            // Of nothing it cannot be said to pass.
+            (
+                format!("{control} passes"),
+                of().next().is_some() && of().all(holds),
+            )
         }
     });
     judged.map(|(criterion, met)| Met { criterion, met }).collect()
@@ -182,6 +192,9 @@ fn show(checked: &Checked<'_>, all: bool) -> Result<(), CliError> {
         show_chain(chain)?;
     }
     show_findings(&checked.judgement.findings, all)?;
+    for criterion in checked.acceptance.iter().filter(|criterion| !criterion.met) {
+        table::line(&format!("not met: {}", criterion.criterion))?;
+    }
     let counts = checked
         .summary
         .iter()
@@ -195,7 +208,7 @@ fn show(checked: &Checked<'_>, all: bool) -> Result<(), CliError> {
 
 /// The way from an account to its proof of use; after the first hop that does not hold, nothing counts.
 fn show_chain(chain: &Chain) -> Result<(), CliError> {
-    table::line(&chain.account)?;
+    table::line(&plain(&chain.account))?;
     let mut hops = Table::new(&["  Hop", "Answer", "Leads to", "Why"]);
     let mut broken = false;
     for hop in &chain.hops {
@@ -206,8 +219,8 @@ fn show_chain(chain: &Chain) -> Result<(), CliError> {
         hops.row([
             format!("{mark}{}", hop.hop),
             answer.to_owned(),
-            hop.target.clone(),
-            hop.reason.clone(),
+            plain(&hop.target),
+            plain(&hop.reason),
         ]);
     }
     hops.print()?;
@@ -228,9 +241,9 @@ fn show_findings(findings: &[Finding], all: bool) -> Result<(), CliError> {
             severity(finding.severity).to_owned(),
             finding.control.clone(),
             coloured(&finding.answer),
-            short(&finding.resource),
-            why(finding),
-            finding.remedy.clone().unwrap_or_default(),
+            plain(&short(&finding.resource)),
+            plain(&why(finding)),
+            plain(finding.remedy.as_deref().unwrap_or_default()),
         ]);
     }
     rows.print()?;
@@ -267,6 +280,17 @@ fn coloured(answer: &Answer) -> String {
     format!("\u{1b}[{colour}m{text}\u{1b}[0m")
 }
 
+/// Text of a server, without what would steer the terminal or change the order of what is read.
+fn plain(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars()
+        .map(|c| if steers(c) { '\u{fffd}' } else { c })
+        .collect()
+}
+
 /// The end of an id, by which people know the thing: type and name.
 fn short(id: &str) -> String {
     let Some((_, rest)) = id.rsplit_once("/providers/") else {
@@ -278,6 +302,28 @@ fn short(id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_server_says_does_not_steer_the_terminal() {
+        assert_eq!(
+            plain("a\u{1b}[2Jb\nc\u{202e}d"),
+            "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d"
+        );
+        assert_eq!(plain("/subscriptions/ä"), "/subscriptions/ä");
+    }
+
+    #[test]
+    fn a_control_passes_only_if_it_was_asked() {
+        let design = Design {
+            acceptance: vec![Criterion::Passes("N01".to_owned())],
+            ..Design::default()
+        };
+        assert!(
+            acceptance(Some(&design), &[])
+                .iter()
+                .all(|criterion| !criterion.met)
+        );
+    }
 
     #[test]
     fn what_fails_the_command_is_said_in_words() {
