@@ -198,7 +198,7 @@ pub(crate) const EXAMPLES_LEAST: u64 = 10;
 pub(crate) const EXAMPLES_MOST: u64 = 1_000_000;
 /// Lines of a training set of which it is said what is wrong with them.
 pub(crate) const FAULTS_TOLD: u64 = 10;
-/// Checkpoints that a job keeps; those before are shredded.
+/// Checkpoints that a job keeps; those before are shredded, unless they are deployed.
 pub(crate) const CHECKPOINTS: usize = 3;
 /// Events in one sealed record.
 pub(crate) const EVENTS_TOGETHER: u64 = 200;

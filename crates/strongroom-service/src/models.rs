@@ -50,15 +50,12 @@ pub(crate) async fn delete(call: Call) -> Result<Answer, Problem> {
             Err(unknown) => unknown,
         });
     }
-    let deployments = call.service.deployments();
-    let in_use: Vec<String> = deployments
-        .of(call.account())
-        .filter(|(_, deployment)| deployment.model == name)
-        .map(|(deployment, _)| shown(deployment))
-        .collect();
     let (store, read, delete) = (&call.service.store, call.permits.read()?, call.permits.delete()?);
     let found = fine_tuned::find(store, read, name).await;
     let model = found.map_err(|error| fine_tuned::problem(error, name))?;
+    // Asked last: what is deployed while the model is looked up counts too.
+    let deployments = call.service.deployments();
+    let in_use: Vec<String> = deployments.that_use(call.account(), name).map(shown).collect();
     if !in_use.is_empty() {
         return Err(Problem::ModelInUse { deployments: in_use });
     }

@@ -112,6 +112,17 @@ impl Deployments {
         theirs.any(|deployment| Arc::ptr_eq(&deployment.engine, engine))
     }
 
+    /// The names of an account's deployments of this model.
+    pub(crate) fn that_use<'a>(
+        &'a self,
+        account: AccountId,
+        model: &'a str,
+    ) -> impl Iterator<Item = &'a str> {
+        self.of(account)
+            .filter(move |(_, deployment)| deployment.model == model)
+            .map(|(name, _)| name)
+    }
+
     /// An account's deployments by name.
     pub fn of(&self, account: AccountId) -> impl Iterator<Item = (&str, &Deployment)> {
         self.accounts

@@ -48,6 +48,7 @@ impl Service {
     pub(crate) fn new(parts: ServiceParts) -> Self {
         let tuner = Arc::new(FineTuner {
             trainers: parts.trainers.clone(),
+            deployments: parts.deployments.clone(),
         });
         parts.store.register(
             &parts.permits,

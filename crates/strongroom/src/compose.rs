@@ -234,7 +234,9 @@ pub(crate) fn deployments(
                 &engines.borrow_and_update(),
                 &mut tuned,
             );
-            if publish.send(Arc::new(next)).is_err() {
+            let published = publish.send(Arc::new(next));
+            tuned.end_replaced();
+            if published.is_err() {
                 return;
             }
         }

@@ -168,6 +168,8 @@ pub(crate) struct TunedModels {
     worker_program: PathBuf,
     /// By account and deployment; each with its model.
     all: HashMap<(AccountId, String), (String, TunedDeployment)>,
+    /// Those that are not deployed any more, and are still to be ended.
+    replaced: Vec<TunedDeployment>,
 }
 
 impl TunedModels {
@@ -177,6 +179,7 @@ impl TunedModels {
             bases,
             worker_program: settings.worker_program.clone(),
             all: HashMap::new(),
+            replaced: Vec::new(),
         }
     }
 
@@ -189,13 +192,14 @@ impl TunedModels {
     ) -> Option<TunedDeployment> {
         let policy = compose::policy(deployment.revocation);
         let place = (account, name.to_owned());
-        match self.all.get(&place) {
-            Some((model, known)) if *model == deployment.model => {
-                known.follow(policy);
-                return Some(known.clone());
-            }
-            Some((_, other)) => end(other),
-            None => {}
+        if let Some((model, known)) = self.all.get(&place)
+            && *model == deployment.model
+        {
+            known.follow(policy);
+            return Some(known.clone());
+        }
+        if let Some((_, other)) = self.all.remove(&place) {
+            self.replaced.push(other);
         }
         let base = self.bases.get(TunedName::parse(&deployment.model)?.base)?;
         let made = TunedDeployment::new(
@@ -210,23 +214,29 @@ impl TunedModels {
         Some(made)
     }
 
-    /// Ends those that are not deployed any more.
+    /// Lets go of those that are not deployed any more; [`Self::end_replaced`] ends them.
     pub(crate) fn keep_only(&mut self, deployed: &Deployments) {
-        self.all.retain(|(account, name), (_, known)| {
+        let Self { all, replaced, .. } = self;
+        all.retain(|(account, name), (_, known)| {
             let stays = deployed
                 .get(*account, name)
                 .is_some_and(|deployment| deployment.tuned.is_some());
             if !stays {
-                end(known);
+                replaced.push(known.clone());
             }
             stays
         });
     }
-}
 
-fn end(deployment: &TunedDeployment) {
-    let deployment = deployment.clone();
-    tokio::spawn(async move { deployment.stop().await });
+    /// Ends those that are not deployed any more. To be called when the table without them is published, so that no new request finds
+    /// an engine that is ended.
+    pub(crate) fn end_replaced(&mut self) {
+        for deployment in self.replaced.drain(..) {
+            // Before the stop: a request that found it earlier would start another worker after it.
+            deployment.close();
+            tokio::spawn(async move { deployment.stop().await });
+        }
+    }
 }
 
 /// What clients are told to ask for if nothing else is deployed.

@@ -54,6 +54,8 @@ struct Place {
     id: String,
     policy: watch::Sender<RevocationPolicy>,
     in_flight: watch::Sender<usize>,
+    /// Whether the deployment is gone for good. Requests that found it before may still hold it, and must not open the weights again.
+    is_closed: watch::Sender<bool>,
     /// Whether somebody sees to it that the weights go when they must.
     is_kept: Mutex<bool>,
     served: Mutex<Weak<Inner>>,
@@ -78,6 +80,7 @@ impl TunedDeployment {
             id: TunedName::parse(model)?.id.to_owned(),
             policy: watch::Sender::new(policy),
             in_flight: watch::Sender::new(0),
+            is_closed: watch::Sender::new(false),
             is_kept: Mutex::new(false),
             served: Mutex::default(),
         });
@@ -104,6 +107,12 @@ impl TunedDeployment {
     #[must_use]
     pub fn is_resident(&self) -> bool {
         self.0.engine.is_resident()
+    }
+
+    /// Says that it is gone for good: from now on nobody opens its weights, whoever still holds it. The worker that has them ends with
+    /// [`Engine::stop`], which is to follow.
+    pub fn close(&self) {
+        self.0.place.is_closed.send_replace(true);
     }
 
     /// Changes what a revoked key means for it, from now on and for the weights that are in memory.
@@ -156,6 +165,11 @@ impl Engine for TunedDeployment {
     }
 }
 
+/// Why weights stay sealed though the key is there.
+#[derive(Debug, thiserror::Error)]
+#[error("the deployment is gone")]
+struct Gone;
+
 /// The sealed weights. Each opening begins a keeping.
 struct Sealed(Arc<Place>);
 
@@ -163,6 +177,7 @@ impl WeightSource for Sealed {
     fn open(&self) -> BoxFuture<'_, Result<OpenWeights, Withheld>> {
         Box::pin(async move {
             let place = &self.0;
+            place.check_open()?;
             let permit = place.parts.permits.permit(place.account, Action::Read, CALLER);
             let opened = place
                 .parts
@@ -170,6 +185,8 @@ impl WeightSource for Sealed {
                 .open_blob(&permit, KIND, &place.id, WEIGHTS, None)
                 .await;
             let reader = opened.map_err(Withheld::new)?;
+            // Opening takes its time. Whoever closes it from here on finds a worker to stop, and a keeper that hears of it.
+            place.check_open()?;
             place.keep();
             Ok(OpenWeights {
                 length: reader.len(),
@@ -200,6 +217,13 @@ impl Place {
     fn take_off(self: &Arc<Self>) -> Flight {
         self.in_flight.send_modify(|count| *count += 1);
         Flight(Arc::clone(self))
+    }
+
+    fn check_open(&self) -> Result<(), Withheld> {
+        if *self.is_closed.borrow() {
+            return Err(Withheld::new(Gone));
+        }
+        Ok(())
     }
 
     /// Sees to it that the weights which are being opened go when they must.
@@ -262,6 +286,12 @@ impl Place {
         // The sender lives as long as `self`.
         let _ = self.in_flight.subscribe().wait_for(|count| *count == 0).await;
     }
+
+    /// Resolves once the deployment is gone.
+    async fn closed(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.is_closed.subscribe().wait_for(|closed| *closed).await;
+    }
 }
 
 async fn held(lease: Lease) -> KeyDenied {
@@ -293,6 +323,8 @@ async fn until_gone(engine: &BuiltIn, place: &Place) -> Option<KeyDenied> {
         let denied = tokio::select! {
             biased;
             () = &mut gone => return None,
+            // No policy keeps weights for a deployment that is gone.
+            () = place.closed() => return None,
             // The sender lives as long as `place`.
             _ = policies.changed() => continue,
             denied = place.lost(policy) => denied,
@@ -310,6 +342,7 @@ async fn until_gone(engine: &BuiltIn, place: &Place) -> Option<KeyDenied> {
         tokio::select! {
             biased;
             () = &mut gone => return None,
+            () = place.closed() => return None,
             () = finished => return Some(denied),
             _ = policies.changed() => {}
             () = place.is_back() => {}

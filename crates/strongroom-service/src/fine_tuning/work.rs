@@ -12,6 +12,7 @@ use strongroom_models::{
 use strongroom_store::{
     Change, Expiry, JobEnd, JobHandler, JobStop, JobTurn, Meta, NewObject, StoreError, Unit, Wish,
 };
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::dataset::{self, Broken, Verdict};
@@ -22,23 +23,30 @@ use super::record::{
 use super::results;
 use crate::fine_tuned::{self, ModelFault, ModelWriter, NewModel};
 use crate::limits;
+use crate::parts::Deployments;
 
 /// Works on the jobs of all accounts.
 pub(crate) struct FineTuner {
     pub(crate) trainers: Vec<Arc<dyn Trainer>>,
+    /// Checkpoints that are deployed are not shredded.
+    pub(crate) deployments: watch::Receiver<Arc<Deployments>>,
 }
 
 type Turned = Result<JobEnd, JobStop>;
 
 impl JobHandler for FineTuner {
     fn run(&self, turn: JobTurn) -> futures::future::BoxFuture<'_, Turned> {
-        Box::pin(async move { Work::begin(&turn).await?.run(&self.trainers).await })
+        Box::pin(async move {
+            let work = Work::begin(&turn, &self.deployments).await?;
+            work.run(&self.trainers).await
+        })
     }
 }
 
 /// One turn at one job.
 struct Work<'a> {
     turn: &'a JobTurn,
+    deployments: &'a watch::Receiver<Arc<Deployments>>,
     meta: Meta,
     record: JobRecord,
     /// The record of events that has room, as it is stored, and what it shall have.
@@ -55,11 +63,15 @@ struct Incoming {
 }
 
 impl<'a> Work<'a> {
-    async fn begin(turn: &'a JobTurn) -> Result<Self, StoreError> {
+    async fn begin(
+        turn: &'a JobTurn,
+        deployments: &'a watch::Receiver<Arc<Deployments>>,
+    ) -> Result<Self, StoreError> {
         let object = turn.store().get(turn.read(), KIND, turn.object()).await?;
         let record = JobRecord::read(&object)?;
         let mut work = Self {
             turn,
+            deployments,
             meta: object.meta,
             record,
             page: None,
@@ -282,15 +294,35 @@ impl<'a> Work<'a> {
             progress,
         });
         self.flush(None).await?;
-        while self.record.checkpoints.len() > limits::CHECKPOINTS {
-            let oldest = self.record.checkpoints.remove(0);
-            match store.delete(turn.delete(), fine_tuned::KIND, &oldest.id).await {
+        self.shred_overtaken().await?;
+        Ok(Ok(()))
+    }
+
+    /// Shreds the checkpoints that newer ones have overtaken, and takes them off the list.
+    async fn shred_overtaken(&mut self) -> Result<(), StoreError> {
+        let turn = self.turn;
+        while let Some(index) = self.overtaken() {
+            let oldest = self.record.checkpoints.remove(index);
+            let shredded = turn.store().delete(turn.delete(), fine_tuned::KIND, &oldest.id);
+            match shredded.await {
                 Ok(()) | Err(StoreError::NotFound) => {}
                 Err(error) => return Err(error),
             }
             self.flush(None).await?;
         }
-        Ok(Ok(()))
+        Ok(())
+    }
+
+    /// The oldest checkpoint that newer ones have overtaken. One that is deployed stays, as it does when a caller would delete it: its
+    /// worker may have to open it again.
+    fn overtaken(&self) -> Option<usize> {
+        let all = &self.record.checkpoints;
+        let account = self.turn.account();
+        let deployments = Arc::clone(&self.deployments.borrow());
+        let is_deployed = |model| deployments.that_use(account, model).next().is_some();
+        all.iter()
+            .take(all.len().saturating_sub(limits::CHECKPOINTS))
+            .position(|checkpoint| !is_deployed(checkpoint.model.as_str()))
     }
 
     async fn step(&mut self, progress: Progress) -> Result<(), StoreError> {

@@ -429,6 +429,28 @@ async fn a_cancelled_job_ends_its_trainer_and_a_paused_one_goes_on_from_its_last
 }
 
 #[tokio::test]
+async fn a_checkpoint_that_is_deployed_outlasts_those_that_overtake_it() {
+    let rig = Rig::new().await;
+    // Its trainer waits after the second checkpoint until the job was paused and resumed.
+    let id = rig.begin(6, json!({})).await;
+    let checkpoints = rig.checkpoints(&id, 2).await;
+    assert_eq!(checkpoints[1]["step_number"], 1);
+    let name = checkpoints[1]["fine_tuned_model_checkpoint"].as_str().unwrap();
+    rig.deploy("of-a-checkpoint", name);
+    let (_, process) = rig.lives(1).await;
+    rig.post(&format!("{JOBS}/{id}/pause"), &json!({})).await;
+    gone(process).await;
+    rig.post(&format!("{JOBS}/{id}/resume"), &json!({})).await;
+    rig.until(&id, "succeeded").await;
+
+    let checkpoints = rig.checkpoints(&id, 4).await;
+    let steps: Vec<&Value> = checkpoints.iter().map(|one| &one["step_number"]).collect();
+    assert_eq!(steps, [4, 3, 2, 1]);
+    let refused = rig.delete(&format!("/openai/v1/models/{name}")).await;
+    assert_eq!(refused.error().1, "model_in_use");
+}
+
+#[tokio::test]
 async fn when_the_key_is_refused_the_trainer_is_gone_and_the_job_goes_on_by_itself_when_it_is_back() {
     let rig = Rig::new().await;
     let id = rig.begin(6, json!({})).await;

@@ -1,11 +1,16 @@
 //! Fine-tuned models: brought, listed, found, deleted.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::Body;
 use http::Method;
 use serde_json::Value;
+use strongroom_models::{BuiltInConfig, ModelSource};
 use strongroom_seal::NoAnswer;
 
 use super::rig::{FORM, READER, Rig, Said, form, said};
+use crate::{RevocationPolicy, ServiceJournal, TunedDeployment, TunedParts};
 
 /// A file of one small tensor.
 fn weights() -> Vec<u8> {
@@ -171,4 +176,29 @@ async fn whoever_may_only_see_models_neither_brings_nor_deletes_one() {
         let answer = said(rig.send(method, path, Body::empty(), &headers).await).await;
         assert_eq!(answer.status, 403, "{}", answer.text());
     }
+}
+
+#[tokio::test]
+async fn whoever_still_holds_a_deployment_that_is_gone_opens_its_weights_no_more() {
+    let rig = Rig::new().await;
+    let name = imported(&rig, "night").await;
+    let parts = TunedParts {
+        store: rig.store.clone(),
+        permits: rig.permits.clone(),
+        journal: Arc::clone(&rig.journal) as Arc<dyn ServiceJournal>,
+        now: Arc::new(Duration::default),
+    };
+    // It waits for what it is told, as a worker does, and is told nothing.
+    let worker = BuiltInConfig {
+        model: ModelSource::Rehearsal,
+        worker_program: "/bin/cat".into(),
+        worker_args: Vec::new(),
+    };
+    let made = (0, RevocationPolicy::PreventNew);
+    let deployment = TunedDeployment::new(parts, worker, rig.account, "night", &name, made).unwrap();
+    let held = deployment.clone();
+    deployment.close();
+    let error = held.load().await.unwrap_err();
+    assert_eq!(error.reason, "the deployment is gone");
+    assert!(error.withheld.is_some());
 }

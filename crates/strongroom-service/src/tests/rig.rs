@@ -109,6 +109,19 @@ impl Rig {
             .send_modify(|table| Arc::make_mut(table).retain(self.account, retention));
     }
 
+    /// The account has a deployment of this model from now on.
+    pub(super) fn deploy(&self, name: &str, model: &str) {
+        let deployment = Deployment {
+            engine: Arc::clone(&self.engine) as Arc<dyn Engine>,
+            model: model.to_owned(),
+            created: 7,
+            policy: RevocationPolicy::Shutdown,
+            tuned: None,
+        };
+        self.table
+            .send_modify(|table| Arc::make_mut(table).insert(self.account, name, deployment));
+    }
+
     pub(super) fn permit_to_read(&self) -> Permit {
         self.permits.permit(self.account, Action::Read, "tests")
     }
