@@ -455,6 +455,13 @@ impl Assembly {
             domain: format!("{}:{}", VAULT_DOMAIN, self.server.ports().https),
         };
         background.run(maintenance.run());
+        // At the first start this makes a key, which takes a while; whoever stops the instance waits for it.
+        let tended = control.clone();
+        background.tasks.spawn_blocking(move || {
+            if let Err(error) = tended.tend_token_keys() {
+                tracing::error!(%error, "the token keys could not be tended");
+            }
+        });
         background.run(control.clone().keep_token_keys());
         let sinks = LogSinks {
             folder: self.folder.diagnostics(),

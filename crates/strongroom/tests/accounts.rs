@@ -609,15 +609,16 @@ async fn status_and_pins_show_each_caller_the_accounts_that_it_administers() {
     let body = json!({"location": "local", "kind": "OpenAI"});
     let made = arm(&system, Method::PUT, &account("two"), body).await;
     assert_eq!(made.status, StatusCode::CREATED);
-    let command = async |arguments: &[&str]| {
-        let output = strongroom_command(system.folder().root(), arguments)
+    let command = async |line: &str| {
+        let arguments: Vec<_> = line.split(' ').collect();
+        let output = strongroom_command(system.folder().root(), &arguments)
             .await
             .unwrap();
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        assert!(output.status.success(), "{line}: {output:?}");
         output.stdout
     };
     let overview: Value =
-        serde_json::from_slice(&command(&["status", "--account", "two", "--output", "json"]).await).unwrap();
+        serde_json::from_slice(&command("status --account two --output json").await).unwrap();
     assert_eq!(overview["account"], "two");
     let names = |overview: &Value| {
         let rows = overview["accounts"].as_array().unwrap();
@@ -626,23 +627,13 @@ async fn status_and_pins_show_each_caller_the_accounts_that_it_administers() {
             .collect::<Vec<_>>()
     };
     assert_eq!(names(&overview), ["main", "two"]);
-    let table = String::from_utf8(command(&["status"]).await).unwrap();
+    let table = String::from_utf8(command("status").await).unwrap();
     assert!(
         table.contains("strongroom-service.vault.localhost/keys/service-key"),
         "{table}"
     );
 
-    let app = command(&[
-        "principal",
-        "create",
-        "app",
-        "--display-name",
-        "op",
-        "--with-secret",
-        "--output",
-        "json",
-    ])
-    .await;
+    let app = command("principal create app --display-name op --with-secret --output json").await;
     let app: Value = serde_json::from_slice(&app).unwrap();
     let (client, secret) = (app["appId"].as_str().unwrap(), app["password"].as_str().unwrap());
     let token = system
@@ -658,18 +649,8 @@ async fn status_and_pins_show_each_caller_the_accounts_that_it_administers() {
         assert_eq!(look(what).await.0, 403, "{what}");
     }
     let scope = made.body["id"].as_str().unwrap();
-    command(&[
-        "role",
-        "assignment",
-        "create",
-        "--assignee",
-        "op",
-        "--role",
-        "Contributor",
-        "--scope",
-        scope,
-    ])
-    .await;
+    let grant = "role assignment create --assignee op --role Contributor --scope";
+    command(&format!("{grant} {scope}")).await;
     let (status, pins) = look("pins").await;
     assert_eq!((status, pins.as_array().unwrap().len()), (200, 1));
     assert_eq!(pins[0]["account_id"], overview["account_id"]);

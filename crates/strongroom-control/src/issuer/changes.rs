@@ -34,16 +34,16 @@ impl Control {
         self.shared.token_keys.tend(&self.shared.documents, self.now())
     }
 
-    /// Does that again and again, for as long as it is polled.
+    /// Does that every now and then, for as long as it is polled.
     pub async fn keep_token_keys(self) {
         loop {
+            tokio::time::sleep(TOKEN_KEY_CHECK).await;
             let control = self.clone();
             match tokio::task::spawn_blocking(move || control.tend_token_keys()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::error!(%error, "the token keys could not be tended"),
                 Err(error) => tracing::error!(%error, "the token keys could not be tended"),
             }
-            tokio::time::sleep(TOKEN_KEY_CHECK).await;
         }
     }
 

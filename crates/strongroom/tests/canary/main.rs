@@ -297,6 +297,27 @@ async fn failing_work(place: &Place<'_>, model: &str) {
             "/responses",
             json!({"model": model, "input": "x", "previous_response_id": canary("previous")}).to_string(),
         ),
+        place
+            .request(Method::POST, "/files")
+            .header("Content-Type", no_file_kind)
+            .body(no_file),
+    ] {
+        // Whether and how each fails is tested elsewhere; a list with an odd header may well succeed.
+        let _ = request.send().await.unwrap().bytes().await.unwrap();
+    }
+    failing_uploads_and_chats(place, model).await;
+}
+
+async fn failing_uploads_and_chats(place: &Place<'_>, model: &str) {
+    let canary = |at: &str| place.canaries.at(at);
+    let get = |path: String| place.request(Method::GET, &path);
+    let post = |path: &str, body: String| {
+        place
+            .request(Method::POST, path)
+            .header("Content-Type", "application/json")
+            .body(body)
+    };
+    for request in [
         post(
             "/embeddings",
             json!({"model": model, "input": {canary("wrong-type"): 1}}).to_string(),
@@ -315,12 +336,7 @@ async fn failing_work(place: &Place<'_>, model: &str) {
             json!({"model": model, "store": canary("store"), "messages": [{"role": "user", "content": "x"}]}).to_string(),
         ),
         post("/chat/completions/export", json!({canary("export-key"): 1}).to_string()),
-        place
-            .request(Method::POST, "/files")
-            .header("Content-Type", no_file_kind)
-            .body(no_file),
     ] {
-        // Whether and how each fails is tested elsewhere; a list with an odd header may well succeed.
         let _ = request.send().await.unwrap().bytes().await.unwrap();
     }
 }

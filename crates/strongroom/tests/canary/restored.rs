@@ -48,6 +48,11 @@ impl Machine {
         copy_folder(copy, &self.service());
     }
 
+    async fn is_clean(&self) {
+        let (clean, report) = self.verify_is_clean().await;
+        assert!(clean, "{report}");
+    }
+
     async fn verify_is_clean(&self) -> (bool, String) {
         let output = strongroom_command(&self.data(), &["verify", "--output", "json"])
             .await
@@ -192,8 +197,7 @@ async fn copies_of_blobs_die_with_their_object_and_restored_records_with_their_k
         keys.iter()
             .all(|key| found(key, &backup) && !found(key, &service))
     );
-    let (clean, report) = machine.verify_is_clean().await;
-    assert!(clean, "{report}");
+    machine.is_clean().await;
     child.terminate().await.unwrap();
 
     // Copies of its blobs alone open nothing, though the key is enabled.
@@ -225,7 +229,6 @@ async fn copies_of_blobs_die_with_their_object_and_restored_records_with_their_k
     machine.restore(&backup);
     let child = machine.start().await;
     kept.is_whole(&child, &canaries).await;
-    let (clean, report) = machine.verify_is_clean().await;
-    assert!(clean, "{report}");
+    machine.is_clean().await;
     child.terminate().await.unwrap();
 }
