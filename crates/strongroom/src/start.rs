@@ -455,14 +455,7 @@ impl Assembly {
             domain: format!("{}:{}", VAULT_DOMAIN, self.server.ports().https),
         };
         background.run(maintenance.run());
-        // At the first start this makes a key, which takes a while; whoever stops the instance waits for it.
-        let tended = control.clone();
-        background.tasks.spawn_blocking(move || {
-            if let Err(error) = tended.tend_token_keys() {
-                tracing::error!(%error, "the token keys could not be tended");
-            }
-        });
-        background.run(control.clone().keep_token_keys());
+        background.tend_token_keys(control);
         let sinks = LogSinks {
             folder: self.folder.diagnostics(),
             named: settings.log_sinks.clone(),
@@ -633,6 +626,17 @@ struct Background {
 }
 
 impl Background {
+    fn tend_token_keys(&mut self, control: &Control) {
+        // At the first start this makes a key, which takes a while; whoever stops the instance waits for it.
+        let tended = control.clone();
+        self.tasks.spawn_blocking(move || {
+            if let Err(error) = tended.tend_token_keys() {
+                tracing::error!(%error, "the token keys could not be tended");
+            }
+        });
+        self.run(control.clone().keep_token_keys());
+    }
+
     fn run(&mut self, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
