@@ -61,7 +61,8 @@ impl AuditLogs {
             Ok(body) if field(&body, "tables").is_some() => {
                 let rows = list(&body, "tables").iter().flat_map(table_rows);
                 rows.for_each(|row| self.take(from_table(&row), about, fact));
-                true
+                // With a part of the rows comes an error; what is missing may be what matters.
+                field(&body, "error").is_none()
             }
             Ok(body) => {
                 let records = if field(&body, "records").is_some() {
@@ -79,20 +80,21 @@ impl AuditLogs {
     }
 
     fn read_lines(&mut self, text: &str, about: Option<&ArmId>, fact: FactRef) -> bool {
-        let mut any = false;
+        let (mut any, mut whole) = (false, true);
         let mut lines = text.lines().filter(|line| !line.trim().is_empty()).peekable();
         if lines.peek().is_none() {
             return true;
         }
-        for line in lines {
-            // The last line of a file that is being written may be cut off.
+        while let Some(line) = lines.next() {
             let Ok(record) = serde_json::from_str::<Value>(line) else {
+                // The last line of a file that is being written may be cut off.
+                whole &= lines.peek().is_none();
                 continue;
             };
             any = true;
             self.take(from_record(&record), about, fact);
         }
-        any
+        any && whole
     }
 
     fn take(&mut self, record: Option<Record>, about: Option<&ArmId>, fact: FactRef) {
@@ -103,10 +105,11 @@ impl AuditLogs {
         let log = self.0.entry(vault.clone()).or_default();
         log.fact = Some(fact);
         log.newest = log.newest.max(Some(record.time));
-        let (Some(key), Some(principal)) = (record.key.filter(|key| key.version.is_some()), record.principal)
-        else {
+        let Some(key) = record.key.filter(|key| key.version.is_some()) else {
             return;
         };
+        // A use counts whoever it was: an old version is not free because its user's id stands elsewhere.
+        let principal = record.principal.unwrap_or_else(|| UNKNOWN.to_owned());
         let unwraps = match record.operation.as_str() {
             "keyunwrap" | "keydecrypt" => true,
             "keywrap" | "keyencrypt" => false,
@@ -124,6 +127,9 @@ impl AuditLogs {
         }
     }
 }
+
+/// Stands for a caller whose object id a record does not give.
+const UNKNOWN: &str = "somebody whose id the log does not give";
 
 fn list_of(body: &Value) -> &[Value] {
     body.as_array()
